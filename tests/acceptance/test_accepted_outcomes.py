@@ -67,7 +67,7 @@ def attempt(project: Project, psql: Any, way: str, *accept: str) -> tuple[int, s
         *((id_, "comment", way) for id_ in CASES for way in ("online", "script")),
     ],
 )
-@pytest.mark.representatives("delete-trigger-comment-script", "restore-mismatch-comment-online")
+@pytest.mark.representatives("delete-trigger-comment-script")
 def test_accepted_finding(project: Project, psql: Any, sql: Sql, id_: str, how: str, way: str) -> None:
     """A finding that stops the upgrade and its script stops neither once it is accepted, nor the preflight."""
     provoke, directive, restore = CASES[id_]

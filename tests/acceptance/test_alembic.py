@@ -56,6 +56,7 @@ def test_upgrade_has_a_comment_on_the_constraint(alembic, sql, agent_actions):
     assert "duplicate" in comment[0][0]
 
 
+@pytest.mark.thorough
 def test_upgrade_on_an_empty_table(alembic, sql):
     """With nothing to clean, the constraint is created, nothing is archived, and the downgrade works."""
     alembic("upgrade", "015")
@@ -65,6 +66,7 @@ def test_upgrade_on_an_empty_table(alembic, sql):
     assert [] == constraint(sql)
 
 
+@pytest.mark.thorough
 def test_downgrade_to_base(alembic, sql, agent_actions):
     """The whole project can be downgraded; the ledger stays."""
     alembic("upgrade", "015")

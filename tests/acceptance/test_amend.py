@@ -65,6 +65,7 @@ def test_soft_delete(story: Story) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_suffix_that_collides_with_a_third_row(story: Story) -> None:
     """A new name that another row has already is changed again, and the other row stays as it is."""
     rows = """CREATE TABLE account (id int PRIMARY KEY, name varchar(20) NOT NULL);
@@ -82,6 +83,7 @@ op.restore_duplicates("account", ["name"])
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_merge_of_counters(story: Story) -> None:
     """The survivor takes over sums, the first value that is not NULL and JSON; the downgrade undoes both sides."""
     rows = """CREATE TABLE hit (id int PRIMARY KEY, page text, hits int, title text, tags jsonb, notes text);

@@ -74,6 +74,7 @@ def test_name_by_convention(project, sql):
     assert project.clean()
 
 
+@pytest.mark.thorough
 @pytest.mark.min_pg(15)
 def test_table_in_a_schema_and_equal_nulls(project, sql):
     """Each directive that takes a schema and a NULL rule gets them."""
@@ -268,6 +269,7 @@ def test_change_of_name_alone(project, sql, with_key):
     assert oid == sql("SELECT conindid FROM pg_constraint WHERE conname = 'old'")
 
 
+@pytest.mark.thorough
 def test_change_of_name_waits_no_longer_than_a_directive(project, sql, with_key, psycopg_connect):
     """Both ways, a rename gives up after the lock timeout of the directives, so no statement of others waits longer."""
     project.generate(with_key("old", "market", "snap"))
@@ -285,7 +287,7 @@ def test_change_of_name_waits_no_longer_than_a_directive(project, sql, with_key,
 
 
 @pytest.mark.parametrize("name", ["a :b", ":a:b", r"a\:b", "100 %s :a::text"])
-@pytest.mark.representatives("a :b")
+@pytest.mark.thorough
 def test_change_of_a_name_with_colons(project, sql, with_key, name):
     """A name with colons, which SQLAlchemy would read as bound parameters, arrives in the catalog, and leaves it."""
     project.generate(with_key("old", "market", "snap"))
@@ -373,6 +375,7 @@ def test_same_columns_under_a_new_name(project, with_key, key):
         project.downgrade()
 
 
+@pytest.mark.thorough
 def test_batches_of_alembic(project):
     """With render_as_batch the directives are outside the batch, which cannot contain a commit."""
     project.edit("connection=connection, target", "connection=connection, render_as_batch=True, target")
@@ -383,6 +386,7 @@ def test_batches_of_alembic(project):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_more_than_one_key_causes_a_warning(project, caplog):
     """If a revision does anything else, which the first directive would commit, a warning asks to divide it."""
     project.generate(models(UniqueConstraint("email", name="u")))
@@ -408,6 +412,7 @@ def test_new_table_keeps_its_keys(project):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_long_name_by_convention(project, sql):
     """A name from a convention that SQLAlchemy cuts is written as it is in the database, so nothing differs later."""
     columns = [f"a_column_with_a_very_long_name_{n}" for n in range(2)]
@@ -520,6 +525,7 @@ def pets(metadata, *, owned=True):
     return metadata
 
 
+@pytest.mark.thorough
 def test_foreign_keys_of_existing_tables(project, sql):
     """Foreign keys of other tables wait too, keep their options, and exist again after the downgrade."""
     for name in ("cats", "rats"):
@@ -567,6 +573,7 @@ def test_foreign_keys_of_new_tables(project, sql):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_dropped_tables_with_their_foreign_keys(project):
     """Tables are dropped before the key that they reference, and re-created after it."""
     project.generate(pets(models(UniqueConstraint("email", name="u"))))

@@ -117,6 +117,7 @@ def test_plain_unique_index(project, sql):
     walk(project, sql, names=["ux"])
 
 
+@pytest.mark.thorough
 def test_index_of_a_unique_column(project, sql):
     """unique=True with index=True is an index, whose name is marked as final."""
     metadata = people()
@@ -170,7 +171,7 @@ PARTIAL = {"postgresql_where": living}
         ("town", {"postgresql_include": ["state"]}, "ux", {"postgresql_include": ["town"]}),
     ],
 )
-@pytest.mark.representatives("lower-old6-ux-new6")
+@pytest.mark.thorough
 def test_index_that_changes(project, sql, element, old, name, new):
     """The new index exists before the old one goes, under the same name or a new one, in both directions."""
     sql("DELETE FROM people WHERE id > 1")
@@ -230,6 +231,7 @@ def test_index_becomes_a_constraint_and_the_reverse(project, sql, name):
     assert [] == sql("SELECT conname FROM pg_constraint WHERE conrelid = 'people'::regclass AND contype = 'u'")
 
 
+@pytest.mark.thorough
 def test_new_name_alone(project, sql):
     """An index that only changes its name is renamed, although the catalog prints its predicate in other words."""
     where = {"postgresql_where": lambda c: c.state.in_(["a", "b"])}
@@ -244,6 +246,7 @@ def test_new_name_alone(project, sql):
     assert oid == sql("SELECT '\"u y\"'::regclass::oid")
 
 
+@pytest.mark.thorough
 def test_index_removed_from_the_models(project, sql):
     """A removed index is dropped online, and its rows are found again by the text under which they were archived."""
     before = rows(sql)

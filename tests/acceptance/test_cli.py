@@ -197,6 +197,7 @@ def test_restore_says_nothing_of_a_constraint_that_was_gone(dupe_audit, alembic,
     assert "was dropped" not in done.stderr
 
 
+@pytest.mark.thorough
 def test_the_advice_of_verify_creates_a_dropped_constraint_again(dupe_audit, alembic, agent_actions, sql):
     """For an applied revision, verify does not send its user to an upgrade that Alembic would skip."""
     alembic("upgrade", "015")
@@ -243,6 +244,7 @@ def test_restore_asks_on_a_terminal(alembic, agent_actions, sql, environment, an
     assert ("run 1 was not restored." in prompt) is (code == 1)
 
 
+@pytest.mark.thorough
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
     """Preflight counts children for either rule; restore points those back that followed the survivor."""
     sql(
@@ -470,7 +472,7 @@ def test_a_revision_that_cannot_be_loaded_is_named_with_its_line(dupe_audit, bro
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("form", ["text", "json", "markdown"])
-@pytest.mark.representatives("json-latin-1")
+@pytest.mark.thorough
 def test_output_in_another_encoding_ends_without_a_traceback(dupe_audit, environment, agent_actions, encoding, form):
     """Where the terminal or the pipe is not UTF-8, the report is printed without the characters that it lacks."""
     environment["PYTHONIOENCODING"] = encoding

@@ -80,6 +80,7 @@ def run_demo(monkeypatch):
     return run
 
 
+@pytest.mark.thorough
 def test_demo_keeps_every_promise(scratch):
     """The command ends with 0 and lists every promise as kept, in plain text if the output is not a terminal."""
     environment = os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "100"}

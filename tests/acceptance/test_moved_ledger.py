@@ -116,6 +116,7 @@ def test_downgrade_after_dump_and_restore(moved, alembic, dupe_audit, arguments)
     assert [(2, "enforced", 60)] == copy("SELECT id, state, archived FROM dupe_audit.run WHERE id = 2")
 
 
+@pytest.mark.thorough
 def test_restore_by_script_after_dump_and_restore(moved, alembic, programs, elsewhere):
     """The script of the downgrade finds the run after a dump too."""
     copy, before = moved()
@@ -133,6 +134,7 @@ def test_restore_by_script_after_dump_and_restore(moved, alembic, programs, else
     assert before == copy(rows_of("agent_actions"))
 
 
+@pytest.mark.thorough
 def test_children_are_pointed_back_after_a_dump(sql, conn, dump, load, elsewhere):
     """Children that followed the survivor are pointed back in a database whose columns have other numbers."""
     sql(
@@ -149,6 +151,7 @@ def test_children_are_pointed_back_after_a_dump(sql, conn, dump, load, elsewhere
         assert [(8, 1), (9, 2)] == [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM c ORDER BY id")]
 
 
+@pytest.mark.thorough
 def test_table_renamed_and_moved_before_a_dump(moved, dupe_audit):
     """A table that was renamed and moved to another schema is found after a dump as well."""
     copy, before = moved(
@@ -161,6 +164,7 @@ def test_table_renamed_and_moved_before_a_dump(moved, dupe_audit):
     assert before == copy(rows_of("app.actions"))
 
 
+@pytest.mark.thorough
 def test_dump_of_a_dropped_table_can_be_loaded(moved, dupe_audit):
     """The run of a dropped table does not stop a dump from loading, and its rows go into no other table."""
     copy, _ = moved(before="DROP TABLE agent_actions; CREATE TABLE agent_actions (LIKE dupe_audit.archive_1)")
@@ -183,7 +187,7 @@ def test_dump_of_a_dropped_table_can_be_loaded(moved, dupe_audit):
 
 
 @pytest.mark.parametrize("parts", [[("-N", "dupe_audit"), ("-n", "dupe_audit")], [("-s",), ("-a",)]], ids=str)
-@pytest.mark.representatives("[('-s',)*")
+@pytest.mark.thorough
 def test_dump_in_two_parts(sql, alembic, agent_actions, dump, load, copy, environment, database_url, parts):
     """The ledger can be dumped and loaded on its own, after the tables that it names, and its data after its form."""
     elsewhere, environment["DATABASE_URL"] = environment["DATABASE_URL"], database_url
@@ -253,6 +257,7 @@ def test_damaged_ledger_stops_the_way_back(alembic, psql, sql, agent_actions, du
     assert [("015",)] == sql("SELECT version_num FROM alembic_version")
 
 
+@pytest.mark.thorough
 def test_rows_erased_on_purpose_are_entered(alembic, sql, agent_actions, dupe_audit):
     """Rows that were erased from an archive, and entered in the ledger, do not stop the restore of the others."""
     alembic("upgrade", "015")
@@ -332,6 +337,7 @@ def test_swapped_columns_stop_the_way_back(alembic, psql, sql, agent_actions, du
     assert before == sql(rows_of("agent_actions"))
 
 
+@pytest.mark.thorough
 def test_columns_swapped_before_a_dump_stop_the_way_back(moved, alembic):
     """A dump numbers the columns again, but keeps their order, by which a swap is noticed."""
     copy, _ = moved(
@@ -344,7 +350,7 @@ def test_columns_swapped_before_a_dump_stop_the_way_back(moved, alembic):
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
-@pytest.mark.representatives("script")
+@pytest.mark.thorough
 def test_run_that_enforces_another_constraint_since_is_found(alembic, psql, sql, agent_actions, way):
     """A run that a later constraint of the same columns has taken over does not stop the downgrade of the first."""
     before = sql(rows_of("agent_actions"))

@@ -41,6 +41,7 @@ def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
     assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
+@pytest.mark.thorough
 def test_offline_script_continues_with_a_column_added_during_a_run_h123(alembic, psql, sql, conn, agent_actions):
     """The script completes a run that began before a column was added, and each restored row has the column."""
     columns = ("correlation_id", "action_name", "created_at")
@@ -113,6 +114,7 @@ def test_offline_script_pauses_between_builds_and_says_what_it_does_not_do(alemb
     assert [("enforced",)] == sql("SELECT state FROM dupe_audit.run")
 
 
+@pytest.mark.thorough
 def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):
     """An invalid index that a killed run left behind is dropped and rebuilt."""
     alembic("upgrade", "015")
@@ -151,6 +153,7 @@ def test_offline_script_drops_nothing_but_a_unique_constraint(alembic, psql, sql
     assert [("015",)] == sql("SELECT version_num FROM alembic_version")
 
 
+@pytest.mark.thorough
 def test_offline_script_drops_no_replica_identity(alembic, psql, sql, agent_actions):
     """The downgrade's script keeps a constraint whose index is the replica identity of a published table."""
     assert 0 == psql(alembic("upgrade", "014:015", "--sql").stdout).returncode
@@ -199,6 +202,7 @@ def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, ag
     assert 1 == done.stderr.count(f"constraint {NAME} on agent_actions does not exist, so nothing is dropped")
 
 
+@pytest.mark.thorough
 def test_offline_script_knows_an_adopted_index(alembic, psql, sql, agent_actions, dupe_audit):
     """The script records that it adopted an index; its downgrade is left to the online way, which leaves the index."""
     sql("DELETE FROM agent_actions a USING agent_actions b WHERE a.id > b.id AND a.correlation_id = b.correlation_id")
@@ -261,6 +265,7 @@ def stray_children(sql, psycopg_connect):
     return arriving
 
 
+@pytest.mark.thorough
 def test_offline_script_deletes_no_child_of_a_writer_without_locks_h103(
     alembic, psql, sql, agent_actions, stray_children
 ):
@@ -282,6 +287,7 @@ def one_extra(sql, agent_actions):
     sql("CREATE TRIGGER gate BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION gate()")
 
 
+@pytest.mark.thorough
 def test_offline_script_blames_no_trigger_for_a_child_of_a_writer_without_locks_h103(
     alembic, psql, sql, one_extra, stray_children
 ):
@@ -307,6 +313,7 @@ def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_
     assert 60 < sql("SELECT last_value FROM deletes")[0][0]
 
 
+@pytest.mark.thorough
 def test_offline_script_names_a_trigger_that_changes_children(alembic, psql, sql, agent_actions):
     """A trigger that changes rows of a referencing table stops the script, which names it; nothing has changed."""
     sql("CREATE TABLE c (n int, action_id uuid REFERENCES agent_actions ON DELETE CASCADE); INSERT INTO c VALUES (0)")
@@ -318,6 +325,7 @@ def test_offline_script_names_a_trigger_that_changes_children(alembic, psql, sql
     assert [(0, 1060)] == sql("SELECT (SELECT n FROM c), (SELECT count(*) FROM agent_actions)")
 
 
+@pytest.mark.thorough
 def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):
     """The script refuses extras that an INSERT would refuse, before any row is archived."""
     sql("ALTER TABLE agent_actions ADD CONSTRAINT named CHECK (agent_name <> 'agent') NOT VALID")
@@ -380,6 +388,7 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
     assert [("restored", 60)] == sql("SELECT state, returned FROM dupe_audit.run r, dupe_audit.child c")
 
 
+@pytest.mark.thorough
 def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
     repointing, psql, sql, agent_actions, stray_children
 ):
@@ -397,6 +406,7 @@ def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
     )
 
 
+@pytest.mark.thorough
 def test_offline_script_moves_a_child_that_arrives_during_the_delete_h103(
     repointing, psql, sql, one_extra, stray_children
 ):
@@ -480,7 +490,7 @@ def test_offline_script_survives_hostile_names(alembic, psql, sql, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
-@pytest.mark.representatives("script")
+@pytest.mark.thorough
 def test_row_that_fits_no_later_index_stays_alone(alembic, psql, sql, agent_actions, way):
     """One row that is too wide for an index created since stays archived with the reason, and all others go back."""
     alembic("upgrade", "015")
@@ -501,6 +511,7 @@ def test_row_that_fits_no_later_index_stays_alone(alembic, psql, sql, agent_acti
     assert [("015",)] == sql("SELECT version_num FROM alembic_version")
 
 
+@pytest.mark.thorough
 def test_script_restores_a_row_whose_generated_column_changed(alembic, psql, sql, agent_actions):
     """The script puts rows back whose generated column has another expression since, and names one that became such."""
     sql("ALTER TABLE agent_actions ADD COLUMN g int GENERATED ALWAYS AS (1) STORED, ADD COLUMN p int DEFAULT 5")

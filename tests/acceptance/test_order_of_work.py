@@ -193,6 +193,7 @@ def test_statement_between_drop_and_create_keeps_the_order_of_lines(sql, project
     assert "constraint quotes_key is dropped before the new key is enforced" in output
 
 
+@pytest.mark.thorough
 def test_script_drops_the_old_key_last_and_refuses_a_replacement(sql, project, psql):
     """Offline, the new key is also created first; a replacement of the same name is refused with what to do instead."""
     sql(TABLE)
@@ -226,6 +227,7 @@ def test_directives_that_are_not_called_are_not_stamped_half_done(sql, project):
     assert [("quotes_key", "UNIQUE (market, source, snap)")] == constraints(sql)
 
 
+@pytest.mark.thorough
 def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psycopg_connect):
     """Killed when it replaces the old key and undone by the run's number, the upgrade leaves the table as before."""
     sql(TABLE)
@@ -250,6 +252,7 @@ def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psyco
     assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))
 
 
+@pytest.mark.thorough
 def test_restore_names_the_constraint_that_it_does_not_create_again(sql, project):
     """Restoring a run whose constraint replaced another says that the old one stays dropped, and what undoes both."""
     sql(TABLE)

@@ -200,7 +200,7 @@ def test_script_and_upgrade_continue_each_other(project, psql, sql, policy):
     ["DELETE FROM counter WHERE id = 1", "UPDATE counter SET name = 'x' WHERE id = 1"],
     ids=["goes", "leaves its group"],
 )
-@pytest.mark.representatives("goes")
+@pytest.mark.thorough
 def test_survivor_that_changes_while_a_script_tries_a_merge(project, psql, sql, psycopg_connect, change):
     """What the application changes between two statements of a script's trial is no reason to refuse the merge."""
     sql("CREATE TABLE counter (id int PRIMARY KEY, name text, hits int)")
@@ -333,7 +333,7 @@ CREATE TRIGGER noted BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION not
      (RENAME, "DELETE", None)],
     ids=["amended", "merged", "archived", "not deleted"],
 )  # fmt: skip
-@pytest.mark.representatives("amended", "not deleted")
+@pytest.mark.representatives("amended")
 def test_script_judges_the_triggers_that_its_statements_fire(project, psql, sql, policy, event, finding):
     """A trigger stops the script if the rule's statements fire it, unless it is accepted when the script is printed."""
     sql(policy.rows)
@@ -364,6 +364,7 @@ def test_script_without_changes_needs_no_trigger_of_updates_accepted(project, ps
     assert (0, [(1,), (2,), (4,)]) == (done.returncode, sql("SELECT id FROM city ORDER BY id")), done.stderr
 
 
+@pytest.mark.thorough
 def test_script_without_parts_for_changes_does_not_undo_a_run_that_has_them(project, psql, sql):
     """If upgrade() no longer amends, the downgrade's script refuses a run that did, and changes nothing."""
     sql(MIXED.rows)
@@ -380,6 +381,7 @@ def test_script_without_parts_for_changes_does_not_undo_a_run_that_has_them(proj
     assert (0, [(4,)]) == (code, sql("SELECT count(*) FROM city")), output
 
 
+@pytest.mark.thorough
 def test_script_reports_a_row_that_was_changed_since_and_keeps_it(project, psql, sql):
     """The downgrade's script changes back what is as the run left it, says why other rows stay, and does not stamp."""
     sql(RENAME.rows)
@@ -458,6 +460,7 @@ def test_script_amends_a_duplicate_that_arrives_before_the_build(project, psql, 
     assert (0, [*RENAME.left, (9, "bob-2")]) == (done.returncode, sql(RENAME.query)), done.stderr
 
 
+@pytest.mark.thorough
 def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
     """New values that collide again and again stop the script after a bounded number of passes, with what to do."""
     sql(RENAME.rows)
@@ -473,6 +476,7 @@ def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
     assert (0, before) == (code, sql(RENAME.everything)), output
 
 
+@pytest.mark.representatives("bob")
 @pytest.mark.parametrize("third", ["bob", "ann+"])
 def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sql, third):
     """A writer that adds a duplicate during every pass does not keep the script from ending, whatever collides."""
@@ -499,7 +503,7 @@ def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sq
     ],
     ids=["divergent", "merged", "amended"],
 )
-@pytest.mark.representatives("merged-survivor")
+@pytest.mark.thorough
 def test_script_ignores_a_pair_that_the_application_separates(project, psql, sql, rule, change):
     """Rows that are no longer duplicates when a script judges the ranked pairs are no reason to stop it."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, live bool DEFAULT true, n int DEFAULT 1);
@@ -515,6 +519,7 @@ def test_script_ignores_a_pair_that_the_application_separates(project, psql, sql
     assert sql("SELECT count(*) - count(DISTINCT lower(name)) FROM t WHERE live") == [(0,)]
 
 
+@pytest.mark.thorough
 def test_scripts_undo_two_runs_of_a_row_that_a_trigger_stamps(project, psql, sql):
     """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);

@@ -33,7 +33,7 @@ def start(project, sql):
 
 
 @pytest.mark.parametrize("shape", ["generic", "pyproject", "async", "pyproject_async"])
-@pytest.mark.representatives("pyproject")
+@pytest.mark.thorough
 def test_templates_of_alembic_init(project, sql, shape):
     """Each template for one database is read, those with an async engine too."""
     if not (Path(alembic.__file__).parent / "templates" / shape).exists():
@@ -44,6 +44,7 @@ def test_templates_of_alembic_init(project, sql, shape):
     assert (project.directory / "pyproject.toml").exists() is shape.startswith("pyproject")
 
 
+@pytest.mark.thorough
 def test_a_project_without_an_ini_file(project, sql):
     """With all configuration in pyproject.toml, and the URL in the environment, no alembic.ini is needed."""
     project.init("pyproject")
@@ -84,6 +85,7 @@ def test_several_databases_are_refused(project, sql):
     assert "env.py migrates several databases (" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_version_table_in_its_own_schema(project, sql):
     """The version table is found in the schema that env.py names."""
     project.init()
@@ -114,6 +116,7 @@ def test_script_locations(project, sql, location):
     walk(project, lambda: project.alembic("upgrade", "head"))
 
 
+@pytest.mark.thorough
 def test_another_section_of_the_config(project, sql):
     """With -n, location and URL come from that section; one that does not exist is wrong usage."""
     project.init()
@@ -406,6 +409,7 @@ def test_a_role_that_may_not_read_the_version_table_is_named_the_privilege(proje
     assert "Fix env.py" not in errors
 
 
+@pytest.mark.thorough
 def test_a_missing_import_is_named_by_every_command(project, sql, server_url):
     """In a fresh interpreter, where nothing has imported the directives, preflight and check name the missing line."""
     project.init()

@@ -18,6 +18,7 @@ STATE = "SELECT state, purged_at IS NOT NULL, to_regclass('dupe_audit.archive_1'
 ENFORCED = ("enforced", False, "dupe_audit.archive_1")
 
 
+@pytest.mark.representatives("restore-done0")
 @pytest.mark.parametrize(
     ("command", "done"),
     [("restore", ("restored", False, "dupe_audit.archive_1")), ("purge", ("enforced", True, None))],
@@ -47,6 +48,7 @@ def test_an_answer_from_a_pipe(alembic, agent_actions, sql, environment, command
     assert [done] == sql(STATE)
 
 
+@pytest.mark.representatives("restore")
 @pytest.mark.parametrize("command", ["restore", "purge"])
 def test_a_closed_standard_input(alembic, agent_actions, sql, environment, command):
     """Without any standard input, a question is wrong usage and not an unexpected error."""
@@ -62,6 +64,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.representatives("restore")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the state of a process is read from /proc")
 @pytest.mark.parametrize("command", ["restore", "purge"])
 def test_an_interrupted_question(alembic, agent_actions, sql, environment, command):

@@ -98,6 +98,7 @@ def test_offline_script_does_the_same(alembic, psql, sql, seeded, checksums, dup
     assert before == checksums()
 
 
+@pytest.mark.thorough
 def test_empty_tables_are_upgraded_and_downgraded(alembic, dupe_audit, sql):
     """Empty tables are upgraded and downgraded with nothing archived and nothing on standard output."""
     assert "" == alembic("upgrade", "head").stdout

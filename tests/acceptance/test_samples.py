@@ -32,6 +32,7 @@ def orders(sql):
     sql(ROWS)
 
 
+@pytest.mark.thorough
 def test_samples_fit_a_terminal_and_mark_what_differs(orders, environment):
     """On a terminal of 80 columns, lines fit, the survivor comes first, and values that differ from it are marked."""
     keyboard, terminal = pty.openpty()

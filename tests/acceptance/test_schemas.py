@@ -95,6 +95,7 @@ def touched(names, statements):
     return {name for name in names if f'"{name}"' in text or f"{name}.orders" in text}
 
 
+@pytest.mark.thorough
 def test_what_is_done_takes_as_many_statements_for_few_schemas_as_for_many(sql, tenants, small_project):
     """An upgrade that finds everything enforced asks the catalog once, and not once per schema."""
     counts = []
@@ -212,6 +213,7 @@ def test_schema_that_comes_meanwhile_is_done_too(sql, tenants):
     assert [10] * 3 == tenants.rows(*names, "tenant_new")
 
 
+@pytest.mark.thorough
 def test_dirty_schema_that_comes_meanwhile_is_named(sql, tenants):
     """A tenant that comes while others are worked on and cannot be cleaned is named like any other."""
     tenants.numbered(2)
@@ -228,6 +230,7 @@ def test_dirty_schema_that_comes_meanwhile_is_named(sql, tenants):
     assert "0001" == tenants.stamped
 
 
+@pytest.mark.thorough
 def test_schema_that_goes_meanwhile_is_left_out(sql, tenants, caplog):
     """A tenant that is dropped while others are worked on does not fail the upgrade; the log names it."""
     tenants.numbered(3)
@@ -254,6 +257,7 @@ def test_downgrade_covers_what_the_upgrade_did_and_what_came_later(sql, tenants)
     assert [10, 8] == tenants.rows(*names)
 
 
+@pytest.mark.thorough
 def test_lost_archive_is_refused_for_its_schema_before_its_constraint_is_dropped(sql, tenants):
     """A downgrade drops no constraint where the rows could not come back, names the schema, and does the others."""
     tenants.numbered(3)
@@ -318,6 +322,7 @@ def test_indexes_with_expressions_are_passed_over_too(sql, tenants):
     assert [0] * 3 == [sql(f"SELECT count(*)::int FROM {name}.orders WHERE k IS NULL")[0][0] for name in names]
 
 
+@pytest.mark.thorough
 def test_constraint_that_became_invalid_or_another_is_not_passed_over(sql, tenants):
     """The ledger alone proves nothing: a constraint that was dropped since, or replaced, is worked on again."""
     tenants.numbered(3)
@@ -518,6 +523,7 @@ def test_key_is_replaced_in_every_schema_but_a_dirty_one(sql, tenants):
 UNREADABLE = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
 
 
+@pytest.mark.thorough
 def test_revision_that_cannot_be_read_reports_at_its_end(sql, tenants):
     """If a revision depends on data, dirty schemas are left out and named once, after its last directive."""
     names = tenants.numbered(3)

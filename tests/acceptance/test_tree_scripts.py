@@ -18,6 +18,11 @@ DROP_CONSTRAINT = 'op.drop_unique_constraint_online("event_key", "event")'
 DROP_INDEX = 'op.drop_unique_index_online("event_key", "event")'
 
 
+@pytest.mark.representatives(
+    'op.create_unique_constraint_online("event_key", "event", ["day", "kind"])-0',
+    'op.create_unique_constraint_online("event_key", "event", ["day", "kind"])-1',
+    'op.create_unique_index_online("event_key", "event", ["day", "kind"])-0',
+)
 @pytest.mark.parametrize("stop", ["0", "1"])
 @pytest.mark.parametrize("up", [f"{CLEAN}\n{CONSTRAINT}", CLEAN, CONSTRAINT, INDEX])
 def test_upgrade_script_not_printed_for_a_tree_is_refused_before_it_writes(small_project, sql, psql, up, stop):
@@ -78,6 +83,7 @@ def test_part_of_a_whole_is_not_dropped_by_a_script(small_project, sql, psql, cr
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'event_key'::regclass")
 
 
+@pytest.mark.thorough
 def test_script_restores_no_row_of_a_detached_partition_into_a_default_one(small_project, sql, psql):
     """Such rows stay archived with the reason; once the partition is attached again, the same script restores them."""
     sql(TREE)

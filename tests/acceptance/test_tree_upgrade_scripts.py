@@ -125,6 +125,7 @@ def test_partition_after_the_levels_has_the_constraint_from_its_creation(script,
     )
 
 
+@pytest.mark.thorough
 def test_script_cleans_again_what_arrives_before_a_build(script, sql, psql):
     """A duplicate in one leaf fails its build alone; the script archives it under the same run and builds again."""
     text = script(f"{CLEAN}\n{CONSTRAINT}")
@@ -134,6 +135,7 @@ def test_script_cleans_again_what_arrives_before_a_build(script, sql, psql):
     assert (0, [("enforced", 131)]) == (done.returncode, sql("SELECT state, archived FROM dupe_audit.run")), done.stderr
 
 
+@pytest.mark.representatives("0")
 @pytest.mark.parametrize("stop", ["0", "1"])
 def test_script_without_a_cleanup_stops_at_duplicates(script, sql, psql, stop):
     """Nothing is adopted, no unfinished index stays, and the version is not stamped."""
@@ -231,6 +233,7 @@ def test_locked_leaf_is_named_and_the_others_are_adopted(script, sql, psql, conn
     assert [(5,)] == sql(ATTACHED)
 
 
+@pytest.mark.thorough
 def test_children_follow_the_survivors_of_a_tree(small_project, script, sql, psql):
     """With references="repoint", children follow survivors in every leaf, and return with the downgrade's script."""
     sql_text = (
@@ -251,6 +254,7 @@ def test_children_follow_the_survivors_of_a_tree(small_project, script, sql, psq
     assert (children, rows) == (sql("SELECT * FROM child ORDER BY id"), sql(ROWS))
 
 
+@pytest.mark.thorough
 def test_index_with_an_expression_on_a_tree(script, small_project, sql, psql):
     """The script builds a partial index over an expression on every leaf, and a failing one shows no value."""
     columns = '["day", sa.text("lower(note)")]'
@@ -279,7 +283,7 @@ TAKEN = {
 }
 
 
-@pytest.mark.representatives("another definition")
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", TAKEN)
 def test_script_adopts_no_index_of_a_leaf_by_its_name(script, sql, psql, case):
     """An object with the name of a leaf's index stops the script before the first build, unless the leaf needs it."""
@@ -293,6 +297,7 @@ def test_script_adopts_no_index_of_a_leaf_by_its_name(script, sql, psql, case):
     assert [(name,)] == sql("SELECT relname FROM pg_class WHERE relname LIKE 'event_key%'")
 
 
+@pytest.mark.thorough
 def test_finished_index_of_a_leaf_is_adopted(script, sql, psql):
     """A valid index with the definition that a leaf needs is not built again."""
     text = script(f"{CLEAN}\n{CONSTRAINT}")
@@ -329,6 +334,7 @@ def test_script_that_ended_anywhere_continues(script, sql, psql, every):
     assert [(0,)] == sql(GROUPS)
 
 
+@pytest.mark.thorough
 def test_script_of_the_same_tree_in_two_schemas(small_project, sql, psql):
     """One script cleans and enforces several partitioned tables, each with its own leaves, run and archive."""
     for schema in ("a", "b"):

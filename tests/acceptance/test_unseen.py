@@ -141,7 +141,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("line", PLAIN.values(), ids=PLAIN)
-@pytest.mark.representatives("descending", "batch", "sql constraint", "ddl", "driver", "own construct")
+@pytest.mark.representatives("descending", "batch", "sql constraint")
 def test_uniqueness_of_plain_operations_is_counted(pending, line):
     """Preflight counts the extras of a key that a plain operation is about to enforce, and says that it will fail."""
     pending.revision("0002", line)
@@ -381,7 +381,7 @@ FOLLOWED = {
 
 
 @pytest.mark.parametrize("lines", FOLLOWED.values(), ids=FOLLOWED)
-@pytest.mark.representatives("drop_column", "sql rename", "replaced")
+@pytest.mark.representatives("drop_column", "sql rename")
 def test_later_revisions_that_drop_and_rename_are_followed(applied, lines):
     """Verify raises no false alarm about what a later revision has dropped, renamed or moved."""
     applied.revision("0002", *lines)
@@ -422,7 +422,7 @@ RENAMED_KEYS = {
 
 
 @pytest.mark.parametrize(("cleanup", "declaration", "rename"), RENAMED_KEYS.values(), ids=RENAMED_KEYS)
-@pytest.mark.representatives("constraint", "index")
+@pytest.mark.representatives("constraint")
 def test_the_key_of_a_directive_is_followed_through_a_rename(pending, cleanup, declaration, rename):
     """Preflight names a key as its directive creates it, and verify as a later revision renames it."""
     pending.revision("0002", cleanup, declaration)

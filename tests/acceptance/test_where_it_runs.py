@@ -153,7 +153,7 @@ def test_script_judges_a_later_table_before_the_first_changes(project, psql, sql
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
-@pytest.mark.representatives("online")
+@pytest.mark.thorough
 def test_table_that_has_become_a_hypertable_goes_the_way_back(project, psql, sql, way):
     """A table that was turned into a hypertable after its upgrade is downgraded, and refused by the next upgrade."""
     assert 0 == project.run("upgrade", "head")[0]
@@ -202,6 +202,7 @@ def test_script_refuses_the_address_of_a_pooler_unless_accepted(project, in_sess
     ), message
 
 
+@pytest.mark.thorough
 def test_script_waits_for_a_reader_of_aurora_h194(project, psql_at, database_url, sql):
     """No batch of the script starts while a reader lags more than max_replica_lag; then it continues."""
     sql(

@@ -195,7 +195,7 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize(("directive", "before", "reason"), BLOCKED.values(), ids=BLOCKED)
-@pytest.mark.representatives("column", "name of a type", "leftover", "a key in use", "duplicates of another table")
+@pytest.mark.representatives("column", "name of a type")
 def test_whatever_refuses_a_later_directive_is_found_before_the_first_row_moves(
     sql, project, directive, before, reason
 ):
@@ -462,7 +462,7 @@ def test_the_upgrade_logs_the_warnings_of_preflight_once(sql, project):
 
 
 @pytest.mark.parametrize("down", [DROP, RESTORE, f"{DROP}\n{RESTORE}"])
-@pytest.mark.representatives("op.drop_unique_constraint_online('uq', 't')\\nop.restore*")
+@pytest.mark.thorough
 def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
     """Without archive_duplicates in the revision nothing is archived, whatever the rule of an earlier run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1, 1), (2, 1, 2), (3, 2, 3)")
@@ -485,7 +485,7 @@ def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])
-@pytest.mark.representatives("1")
+@pytest.mark.thorough
 def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     """If rows cannot go back, the script of the downgrade keeps the version, even if psql continues after errors."""
     sql(TABLE)
@@ -561,7 +561,7 @@ WRONG_ROWS = {
 
 
 @pytest.mark.parametrize(("before", "later", "problem"), WRONG_ROWS.values(), ids=WRONG_ROWS)
-@pytest.mark.representatives("divergent", "collision", "no such table")
+@pytest.mark.representatives("divergent")
 def test_script_finds_what_refuses_a_second_table_before_the_first_row_moves(
     sql, project, psql, before, later, problem
 ):
@@ -576,6 +576,7 @@ def test_script_finds_what_refuses_a_second_table_before_the_first_row_moves(
     assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
 
 
+@pytest.mark.thorough
 def test_script_leaves_to_their_turn_the_rows_that_something_before_them_changes(sql, project, psql):
     """Neither references of a table that is cleaned first nor rows that a statement corrects stop the script."""
     sql(f"{TABLE}; {U} UPDATE u SET v = id")
@@ -587,6 +588,7 @@ def test_script_leaves_to_their_turn_the_rows_that_something_before_them_changes
     assert (0, [(2, 1)]) == (done.returncode, sql("SELECT (SELECT count(*) FROM t), count(*) FROM u")), done.stderr
 
 
+@pytest.mark.thorough
 def test_script_of_cleaned_children_leaves_their_references_to_their_turn(sql, project, psql):
     """A reference that the cleanup of the first table removes does not stop the script before it."""
     sql(f"{TABLE}; {U} ALTER TABLE t ADD u int REFERENCES u; UPDATE t SET u = 2 WHERE id = 2")
@@ -619,6 +621,7 @@ def test_script_of_a_downgrade_is_judged_as_a_whole(sql, project, psql):
     assert (0, [(3, 2)]) == (done.returncode, sql("SELECT (SELECT count(*) FROM t), count(*) FROM u")), done.stderr
 
 
+@pytest.mark.thorough
 def test_a_drop_says_which_rows_stay_archived(sql, project):
     """A revision that drops a key without restoring its rows names the run that keeps them."""
     sql(TABLE)
@@ -641,7 +644,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
-@pytest.mark.representatives("a statement of the revision")
+@pytest.mark.thorough
 def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
     """If execution continues after an error of a directive, or of a statement before it, nothing is stamped."""
     sql(TABLE)
@@ -678,6 +681,7 @@ def test_script_cleans_between_builds_if_only_one_directive_names_the_schema(pro
         assert cleanings == script.count("\nCALL pg_temp.dupe_audit_clean(")
 
 
+@pytest.mark.thorough
 def test_script_never_drops_an_adopted_index(sql, project, psql):
     """A script cannot build the index again, so it keeps the constraint, even if psql continues after the error."""
     sql(f"{TABLE}; DELETE FROM t WHERE id = 2; CREATE UNIQUE INDEX uq ON t (k)")
@@ -696,7 +700,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS.items(), ids=ENDS)
-@pytest.mark.representatives("Ctrl-C")
+@pytest.mark.thorough
 def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, end, code):
     """Stopped by the user or a lost connection, it reports what was committed, how to continue and how to undo."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, 2)")
@@ -720,6 +724,7 @@ def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, en
     assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
 
 
+@pytest.mark.thorough
 def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_connect):
     """Killed in the second table of a revision, the same command judges all again, and ends in the same state."""
     sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
@@ -758,6 +763,7 @@ def test_a_revision_for_two_tables_continues_after_an_unfinished_build(sql, proj
     assert (0, [("enforced",), ("enforced",)]) == (code, sql("SELECT state FROM dupe_audit.run")), output
 
 
+@pytest.mark.thorough
 def test_what_a_child_of_another_table_refuses_is_found_before_the_first_row_moves(sql, project):
     """References to extras of the second table stop the revision, unless the first cleanup can remove them."""
     child = "CREATE TABLE c (id int PRIMARY KEY, a int, u int REFERENCES u)"
@@ -842,7 +848,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize(("restore", "key"), MISMATCHES.values(), ids=MISMATCHES)
-@pytest.mark.representatives("column", "function of the project")
+@pytest.mark.representatives("column")
 def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(sql, project, restore, key):
     """A key that downgrade() restores instead of the archived one is refused by upgrade, script and preflight."""
     sql(TABLE)
@@ -970,6 +976,7 @@ def test_downgrade_that_cannot_be_called_is_noticed_before_the_upgrade_acts(sql,
     assert [(3,)] == rows(sql)
 
 
+@pytest.mark.representatives("online")
 @pytest.mark.parametrize("way", ["online", "script"])
 def test_cleanup_of_another_key_is_noticed_before_the_first_row_moves(sql, project, psql, way):
     """A cleanup whose key is not the created one's does not hide that one's duplicates until rows have moved."""
@@ -1011,6 +1018,7 @@ def test_downgrade_that_drops_no_constraint_of_its_revision_is_refused(sql, proj
     assert (0, [(3,)]) == (project.run("downgrade", "0001")[0], rows(sql))
 
 
+@pytest.mark.thorough
 def test_downgrade_may_restore_a_key_of_another_revision_beside_its_own(sql, project):
     """A downgrade that leaves a key to a function of its module may restore further keys itself."""
     sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int)")

@@ -129,10 +129,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("first", "name"), CASES)
-@pytest.mark.representatives(
-    "constraint:-index-beside-it",
-    "index:-constraint-of-the-name",
-)
+@pytest.mark.representatives("constraint:-index-beside-it")
 def test_adopted_index_survives_other_revisions(sql, engine, first, name):
     """Up, down and up again, the index has its old name and definition after each downgrade, and is the only one."""
     sql(TABLE)

@@ -125,9 +125,7 @@ def key_of(kind: Kind) -> UniqueKey:
 RULE = CleanupRule(divergent="archive")
 
 
-@pytest.mark.representatives(
-    "lower", "partial", "nulls-not-distinct", "cast-that-only-the-predicate-allows", "citext", "names-of-our-aliases"
-)
+@pytest.mark.representatives("lower", "partial", "nulls-not-distinct")
 def test_key_is_cleaned_enforced_verified_and_restored(case, conn, dump, sql):
     """Of each kind of key the extras leave, the index is built and verified, and every row is restored."""
     key, before = key_of(case), dump("Odd t")
@@ -459,6 +457,7 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
     assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]
 
 
+@pytest.mark.thorough
 def test_each_try_to_drop_an_index_waits_for_the_lock_timeout_of_the_rule(conn, sql, psycopg_connect):
     """The drop of an index blocks nobody, so it is tried repeatedly, each time for as long as the rule says."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")

@@ -275,6 +275,7 @@ def test_attach_gives_way_and_names_the_blocker_h75(sql, conn, table, psycopg_co
     assert constraint(sql) == "UNIQUE (k)"
 
 
+@pytest.mark.thorough
 def test_build_held_up_by_an_old_snapshot_is_cancelled_h57(sql, conn, table, psycopg_connect):
     """A build that waits too long for a transaction is cancelled, names that transaction, and leaves no index."""
     old = psycopg_connect()
@@ -350,6 +351,7 @@ def test_give_up_after_limits_the_whole_wait(sql, conn, table, psycopg_connect):
     assert sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq') AND indisready") == []
 
 
+@pytest.mark.thorough
 def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, connect):
     """A prepared transaction has no pid, so the error says that it is a prepared transaction."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:
@@ -366,6 +368,7 @@ def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, conn
     assert indexes(sql) == [("uq", True)]
 
 
+@pytest.mark.thorough
 def test_session_settings_are_restored_h73(sql, conn, table, psycopg_connect):
     """Settings that the build changes are restored, whether it succeeds or fails."""
     query = (
@@ -703,6 +706,7 @@ def test_adoption_ends_when_the_index_is_built_by_an_upgrade(sql, conn, table):
     assert [] == indexes(sql)
 
 
+@pytest.mark.thorough
 def test_own_index_is_not_taken_for_an_adopted_one(sql, conn, table, psycopg_connect):
     """An index that an interrupted upgrade built is dropped with the constraint."""
     reader = psycopg_connect()

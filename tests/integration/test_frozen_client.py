@@ -125,7 +125,7 @@ def test_client_that_freezes_while_it_holds_the_writers(sql, conn, table, frozen
 
 
 @pytest.mark.parametrize("text", ["INSERT INTO pg_temp.dupe_audit_locked", "WITH judged"])
-@pytest.mark.representatives("WITH judged")
+@pytest.mark.thorough
 def test_client_that_freezes_in_a_batch_holds_its_rows_no_longer_than_the_server_allows(
     sql, table, frozen, database_url, text
 ):

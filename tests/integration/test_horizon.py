@@ -154,6 +154,7 @@ def test_a_ranking_that_finds_nothing_is_followed_by_a_whole_one(sql, table, cle
     assert ["whole", "newer", "whole", "newer"] == rankings
 
 
+@pytest.mark.thorough
 def test_extras_that_were_spared_are_not_behind_the_horizon(sql, psycopg_connect, table, clean_again, rankings):
     """Until every extra of a cleanup is archived, further passes and cleanups find the remaining ones."""
     clean_again()

@@ -127,7 +127,7 @@ def test_child_changed_by_the_application_is_not_returned(sql, conn, caplog):
 
 @pytest.mark.parametrize("references", ["refuse", "repoint"])
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
-@pytest.mark.representatives("NO ACTION-repoint", "CASCADE-refuse", "CASCADE-repoint", "SET NULL-repoint")
+@pytest.mark.representatives("NO ACTION-repoint", "CASCADE-refuse")
 def test_child_of_a_writer_without_locks_that_arrives_during_the_delete_h103(
     sql, conn, psycopg_connect, wait_until, references, action
 ):

@@ -72,6 +72,7 @@ def test_abandoned_restore_is_continued_h135(sql, conn, connect, dump, kind):
     assert before == dump("t")
 
 
+@pytest.mark.thorough
 @pytest.mark.torture
 def test_killed_restore_is_continued_h135(sql, conn, client, dump, wait_until):
     """A restore whose client is killed between two rows can be continued where it stopped."""
@@ -412,7 +413,7 @@ def test_sequences_are_left_alone_h146(sql, conn, dump):
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
-@pytest.mark.representatives("lock_timeout=1ms", "search_path=", "DateStyle=SQL")
+@pytest.mark.representatives("lock_timeout=1ms")
 def test_defaults_of_the_role_change_nothing(sql, connect, dump, settings):
     """Settings of a role, a database or a URL do not change what is restored."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, f float8, d date)")

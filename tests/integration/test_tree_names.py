@@ -93,6 +93,7 @@ def test_parts_are_named_as_the_server_names_them(sql, conn, kind):
         assert [] == sql(NAMES)
 
 
+@pytest.mark.thorough
 def test_names_that_need_quotes(sql, conn):
     """A tree whose names need quotes goes up, down and up, and each row returns to the leaf that it was in."""
     key = KEYS["constraint"][0]

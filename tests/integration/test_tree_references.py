@@ -108,6 +108,7 @@ def test_rows_that_a_foreign_key_or_a_check_of_the_tree_would_refuse(sql, conn, 
 REST = "CREATE TABLE t_rest PARTITION OF t DEFAULT; INSERT INTO t VALUES (8, 7, 99), (9, 7, 99)"
 
 
+@pytest.mark.representatives("dupe_audit.cleanup.batches.move")
 @pytest.mark.parametrize("batch", ["dupe_audit.cleanup.batches.move", "dupe_audit.restore.returning._return"])
 def test_partition_that_is_created_while_children_move(sql, conn, psycopg_connect, monkeypatch, batch):
     """Creating a partition locks the root, its default leaf and the children; a batch uses the same order."""

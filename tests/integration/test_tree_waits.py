@@ -97,7 +97,7 @@ def test_leaves_whose_builds_would_wait(sql, conn, psycopg_connect, tree, monkey
 
 
 @pytest.mark.parametrize("held", [("t_a",), ("t_a", "t_b2")])
-@pytest.mark.representatives("held1")
+@pytest.mark.thorough
 def test_leaf_whose_extras_are_locked(sql, conn, psycopg_connect, tree, held):
     """The extras of every other leaf are archived; the error names the leaves that are left, and who holds them."""
     writer = psycopg_connect()

@@ -85,6 +85,7 @@ def test_key_is_enforced_although_every_concurrent_build_fails(sql, conn, table,
     assert sorted([(k, k) for k in range(1, 6)] + [(5, 5)] * 3) == sorted(rows(sql))
 
 
+@pytest.mark.thorough
 def test_rounds_are_spaced_and_bounded_by_time(sql, conn, table, race):
     """Where the writers cannot be held, rounds continue for give_up_after, and the error has what was measured."""
     started = time.monotonic()
@@ -147,6 +148,7 @@ def test_window_gives_way_to_an_open_writer(sql, conn, table, race, caplog, psyc
     assert [(k, k) for k in range(1, 6)] == rows(sql)
 
 
+@pytest.mark.thorough
 def test_divergent_duplicates_are_refused_in_the_window_too(sql, conn, table, race, caplog):
     """A duplicate with other data that arrives before the writers are held is not archived, and stops the upgrade."""
 
@@ -160,6 +162,7 @@ def test_divergent_duplicates_are_refused_in_the_window_too(sql, conn, table, ra
     assert [("failed", 2)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
+@pytest.mark.thorough
 def test_children_follow_in_the_window_too(sql, conn, table, race):
     """A child of a duplicate that arrives before the writers are held follows the survivor, and is pointed back."""
     sql("CREATE TABLE c (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t int REFERENCES t)")
@@ -172,6 +175,7 @@ def test_children_follow_in_the_window_too(sql, conn, table, race):
     assert 3 == len(sql("SELECT DISTINCT t FROM c JOIN t ON t.id = c.t WHERE t.id >= 100"))
 
 
+@pytest.mark.thorough
 def test_referenced_duplicates_are_refused_in_the_window_too(sql, conn, table, race):
     """A duplicate that is referenced when the writers are held stays, and stops the upgrade."""
     sql("CREATE TABLE c (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, t int REFERENCES t)")

@@ -62,7 +62,7 @@ def sweep(request, world, programs, template, psycopg_connect) -> Callable[..., 
 
 
 @pytest.mark.parametrize("form", [PLAIN, CUSTOM], ids=["plain", "custom"])
-@pytest.mark.representatives("no-primary-key-plain", "children-custom")
+@pytest.mark.representatives("no-primary-key-plain")
 def test_restored_database_goes_down(world, programs, template, form):
     """The downgrade in a restored database restores every row and points back every child."""
     world.create()
@@ -87,7 +87,7 @@ def test_killed_upgrade_is_undone_in_a_restored_database(world, sweep):
     sweep(world.create, world.upgrade, world.downgrade, lambda: (world.original == world.rows("t"), world.away()))
 
 
-@pytest.mark.representatives("primary-key")
+@pytest.mark.thorough
 def test_killed_downgrade_is_continued_in_a_restored_database(world, sweep):
     """A downgrade that dies at any statement is continued in a restored database."""
 

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,18 +36,28 @@ PHRASES = {
     r"\b(query|queries)\b[^.]{0,40} (is|are|was|were) asked\b|\basks? (the|a) query\b": "execute",
 }
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-def bindings(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the name of everything that a file binds, such as variables, parameters and functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.id
-        elif isinstance(node, ast.arg):
-            yield node.lineno, node.arg
-        elif isinstance(node, ast.alias) and node.asname:
-            yield node.lineno, node.asname
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and node.name:
-            yield node.lineno, node.name
+
+def _bound_name(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return node.id
+    if isinstance(node, ast.arg):
+        return node.arg
+    if isinstance(node, ast.alias):
+        return node.asname
+    return node.name if isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.ExceptHandler)) else None
+
+
+@pytest.fixture(scope="module")
+def bindings() -> list[tuple[str, str, bool]]:
+    """The place and the name of everything that the code binds, and whether it is a function."""
+    return [
+        (f"{path.relative_to(ROOT)}:{node.lineno}", name.strip("_").lower(), isinstance(node, FUNCTIONS))
+        for path in CODE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (name := _bound_name(node))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -61,25 +70,15 @@ def prose() -> list[tuple[str, str]]:
     ]
 
 
-def test_names_say_what_they_hold():
+def test_names_say_what_they_hold(bindings):
     """No variable, parameter, function or class is called `one`, `_told` or `Found`."""
-    poor = [
-        f"{path.relative_to(ROOT)}:{line} {name}"
-        for path in CODE
-        for line, name in bindings(path)
-        if name.strip("_").lower() in POOR_NAMES
-    ]
+    poor = [f"{place} {name}" for place, name, _ in bindings if name in POOR_NAMES]
     assert not poor, "\n".join(poor)
 
 
-def test_functions_are_not_named_after_a_preposition():
+def test_functions_are_not_named_after_a_preposition(bindings):
     """No function is called `of_leaf`: a verb with a noun, or a plain noun, says what it does or returns."""
-    poor = [
-        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for path in CODE
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_").startswith("of_")
-    ]
+    poor = [f"{place} {name}" for place, name, is_function in bindings if is_function and name.startswith("of_")]
     assert not poor, "\n".join(poor)
 
 

@@ -190,10 +190,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("finding", BAD)
-@pytest.mark.representatives(
-    "several-heads", "downgrade-differs", "unique-over-duplicates", "rows-lost", "not-seeded", "invalid-index-left",
-    "lock-during-work", "no-arbiter",
-)  # fmt: skip
+@pytest.mark.representatives("several-heads", "downgrade-differs", "unique-over-duplicates", "rows-lost", "not-seeded")
 def test_each_bad_project_has_exactly_its_finding(orders, failing, finding):
     """A project with one mistake fails with exactly the finding about it, at its revision."""
     make, revision = BAD[finding]

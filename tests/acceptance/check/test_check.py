@@ -158,6 +158,7 @@ def test_no_scratch_database_is_left(orders, failing, sql):
     assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
 
 
+@pytest.mark.thorough
 def test_a_history_with_branches_is_checked(project, failing):
     """Branches and their merge are applied and undone one by one, however their ids sort."""
     project.add("a1", 'op.create_table("a", sa.Column("k", sa.Integer))', 'op.drop_table("a")')
@@ -190,7 +191,7 @@ def test_code_is_checked_without_any_revision(orders, failing):
 
 
 @pytest.mark.parametrize(("configured", "count"), [("", 1), ("include_object=ours, ", 0), ("include_name=named, ", 0)])
-@pytest.mark.representatives("-1", "include_object=ours, -0")
+@pytest.mark.representatives("-1")
 def test_what_env_py_leaves_out_is_not_compared_with_the_models(orders, configured, count):
     """An index that Alembic is told to ignore, such as one that a DBA created, need not be in the models."""
     orders.add(
@@ -348,6 +349,7 @@ def test_no_value_is_in_a_report(orders):
     assert "Key (" not in repr(report)
 
 
+@pytest.mark.thorough
 def test_the_same_seed_finds_the_same(orders):
     """Two checks with one seed report the same numbers."""
     orders.add(
@@ -411,6 +413,7 @@ op.execute("CREATE EVENT TRIGGER sleep ON ddl_command_start WHEN TAG IN ('CREATE
 """
 
 
+@pytest.mark.thorough
 def test_an_interrupted_check_leaves_nothing(orders, sql):
     """Ctrl-C in the middle of a directive ends with exit code 130, no traceback, and no scratch database."""
     orders.add("a2", NEVER_BUILT)

@@ -142,6 +142,7 @@ def test_start_latest(mock, topic, consumer_file, inside, sql):
     assert [(1, 1)] == sql(COUNT)
 
 
+@pytest.mark.thorough
 def test_setting_that_librdkafka_refuses(mock, topic, consumer_file, consume):
     """A setting that librdkafka refuses is wrong usage, and the message does not contain its value."""
     file = consumer_file(mock, topic)
@@ -151,6 +152,7 @@ def test_setting_that_librdkafka_refuses(mock, topic, consumer_file, consume):
     assert "SECRET" not in error
 
 
+@pytest.mark.thorough
 def test_static_member_gets_its_partitions_again(mock, topic, consumer_file, inside):
     """A static member gets its partitions again after a restart."""
     file = consumer_file(mock, topic, kafka='instance_id = "one"', session_timeout=1000)

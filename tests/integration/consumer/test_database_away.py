@@ -238,6 +238,7 @@ def test_dropped_table_stops_the_consumer(mock, consumer_file, inside, sql):
     assert [] == mock.read(letters, 0)
 
 
+@pytest.mark.thorough
 def test_batch_that_waits_for_a_lock_is_abandoned(
     mock, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
 ):

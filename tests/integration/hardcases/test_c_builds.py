@@ -180,6 +180,7 @@ def test_h64_leftover_of_a_failed_reindex_is_reported(sql, conn, table):
     assert "DROP INDEX CONCURRENTLY other_ccnew" in finding.help
 
 
+@pytest.mark.thorough
 def test_h68_vacuum_that_does_not_yield_is_named(sql, conn, table, psycopg_connect):
     """A session that locks the table as a vacuum does delays the build up to give_up_after, and is named."""
     vacuum = psycopg_connect()

@@ -104,6 +104,7 @@ def test_h165_refusal_keeps_earlier_stamps(sql, project):
     assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
 
 
+@pytest.mark.representatives("one transaction")
 @pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one per revision"])
 def test_directives_work_inside_an_autocommit_block(sql, project, options):
     """Directives in a block that the revision has begun itself work in it, and so does what follows them there."""
@@ -119,6 +120,7 @@ def test_directives_work_inside_an_autocommit_block(sql, project, options):
     assert [(1, 7, 1), (2, 7, 1), (3, 8, 1)] == sql("SELECT * FROM t ORDER BY id")
 
 
+@pytest.mark.thorough
 def test_directives_work_on_an_engine_in_autocommit(sql, project, tmp_path):
     """An env.py whose engine commits by itself, without context.begin_transaction(), needs no block of Alembic's."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", backs={2: RESTORE})

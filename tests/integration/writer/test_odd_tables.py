@@ -119,6 +119,12 @@ def test_rows_too_long_for_one_statement(made, sql, monkeypatch):
     assert [(600,)] == sql("SELECT count(*) FROM t")
 
 
+@pytest.mark.representatives(
+    "row-k-bit(3)-101-1011",
+    "row-k-varbit(3)-101-1011",
+    "row-k-varchar(3)[]-stored2-too_long2",
+    "row-k-bit(3)[]-stored3-too_long3",
+)
 @pytest.mark.parametrize(
     ("type_", "stored", "too_long"),
     [

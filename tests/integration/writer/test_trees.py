@@ -28,6 +28,7 @@ def kinds(outcomes):
     return [outcome.kind for outcome in outcomes]
 
 
+@pytest.mark.representatives("row")
 def test_up_down_and_up(conn, sql, writer, way):
     """One writer works through all states; a row without a partition is rejected, and the others are written."""
     sql(TREE)
@@ -52,7 +53,7 @@ def test_up_down_and_up(conn, sql, writer, way):
 
 
 @pytest.mark.parametrize("moment", ["_level", "_attach", "_complete"])
-@pytest.mark.representatives("row-_attach", "together-_complete")
+@pytest.mark.representatives("row-_attach")
 def test_between_two_steps(conn, sql, writer, way, monkeypatch, moment):
     """A leaf that has its index accepts no copy, although ON CONFLICT cannot name the key of the whole table yet."""
     sql(TREE)
@@ -86,6 +87,7 @@ def test_partition_that_is_created_while_the_writer_lives(conn, sql, writer, way
     assert ["duplicate", "collision"] == kinds(rows.write([(1, 99, "a"), (1, 99, "b")]))
 
 
+@pytest.mark.representatives("row")
 def test_row_that_moves_to_another_partition(conn, sql, writer, way):
     """After an UPDATE has moved a row, its new key is found, and its old one is free."""
     sql(TREE)
