@@ -31,7 +31,7 @@ else:
 #: Python that lets the server keep a silent client longer than a busy machine takes between two statements
 LONGER_WINDOW = """
 from dupe_audit.constraint import window
-window.IDLE_LIMIT = "1min"
+window.HELD_IDLE_LIMIT = "1min"
 """
 
 REVISION = """

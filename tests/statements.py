@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit import ledger, statements
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
-from dupe_audit.cli.places import schemas_with
+from dupe_audit.cli.schemas import schemas_with
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
@@ -376,14 +376,14 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
 
 def _campaign(connection: Connection) -> None:
     """Find the schemas that have the table, and enter them as a campaign."""
-    places = schemas_with(connection, KEY.table, ["*"])
+    schemas = schemas_with(connection, KEY.table, ["*"])
     query = Schemas(query="SELECT schema_name FROM public.customers")
     with suppress(DupeAuditError):  # the example has no such column
         resolve_schemas(connection, query)
-    campaign = ledger.open_campaign(connection, "0002", query.query, places)
-    ledger.join_campaign(connection, campaign, "0002", places, [KEY.table])
-    ledger.enforced_places(connection, KEY, places, "0002")
-    ledger.set_campaign(connection, campaign, query=query.query, places=places, state="done")
+    campaign = ledger.open_campaign(connection, "0002", query.query, schemas)
+    ledger.join_campaign(connection, campaign, "0002", schemas, [KEY.table])
+    ledger.enforced_schemas(connection, KEY, schemas, "0002")
+    ledger.set_campaign(connection, campaign, query=query.query, schemas=schemas, state="done")
     ledger.find_campaigns(connection, "true")
 
 

@@ -388,7 +388,7 @@ def test_stop_in_the_middle_and_again(sql, tenants, psycopg_connect, direction, 
 @pytest.mark.thorough
 def test_live_writers_in_some_schemas(sql, tenants, psycopg_connect, monkeypatch):
     """Writers that insert duplicates in two of the schemas lose no row, and all schemas are enforced; down restores."""
-    monkeypatch.setattr(window, "IDLE_LIMIT", "1min")  # a busy machine takes longer than this limit
+    monkeypatch.setattr(window, "HELD_IDLE_LIMIT", "1min")  # a busy machine takes longer than this limit
     names = tenants.numbered(4)
     up = UP.replace("give_up_after='1s'", "give_up_after='2min', lock_timeout='20s'")
     tenants.revision(up=up)

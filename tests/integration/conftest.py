@@ -30,7 +30,7 @@ Dump = Callable[..., list[str]]
 @pytest.fixture(autouse=True)
 def _patient_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server keep a silent client longer than a busy machine takes between two statements of a held build."""
-    monkeypatch.setattr(window, "IDLE_LIMIT", "1min")
+    monkeypatch.setattr(window, "HELD_IDLE_LIMIT", "1min")
 
 
 @pytest.fixture

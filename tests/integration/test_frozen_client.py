@@ -25,7 +25,7 @@ import os, signal
 from sqlalchemy import event
 from dupe_audit.cleanup import clean_held
 from dupe_audit.constraint import drop, window
-window.IDLE_LIMIT = "4s"  # a quarter of a second is what a busy machine can take between two statements
+window.HELD_IDLE_LIMIT = "4s"  # a quarter of a second is what a busy machine can take between two statements
 texts = {texts!r}
 def freeze(_conn, _cursor, sent, *_):
     if texts and sent.lstrip().startswith(texts[0]):

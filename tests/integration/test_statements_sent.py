@@ -20,7 +20,7 @@ def recorder(server_url, administrator, template) -> Iterator[Recorder]:
     name = f"{template}_statements"
     administrator.copy(template, name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window, "IDLE_LIMIT", "1min")  # a busy machine takes longer than this limit
+        patch.setattr(window, "HELD_IDLE_LIMIT", "1min")  # a busy machine takes longer than this limit
         recorded = record(make_url(server_url).set(database=name).render_as_string(hide_password=False))
     yield recorded
     administrator.drop(name)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from dupe_audit.model import milliseconds
-from dupe_audit.postgres.session import IDLE_LIMIT
+from dupe_audit.model import IDLE_LIMIT, milliseconds
 from torture.chaos import (
     BUILD_AIMS,
     CLEANUP_AIMS,

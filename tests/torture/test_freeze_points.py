@@ -72,8 +72,8 @@ def looking(engine: Engine) -> Iterator[Looks]:
 @pytest.mark.representatives("no-primary-key")
 def test_frozen_client_harms_nobody(world, monkeypatch):
     """Between any two statements of both directions the server limits a silent client, strictly if it locks a table."""
-    assert milliseconds(window.IDLE_LIMIT) == TABLE
-    monkeypatch.setattr(window, "IDLE_LIMIT", f"{PATIENT_TABLE}ms")
+    assert milliseconds(window.HELD_IDLE_LIMIT) == TABLE
+    monkeypatch.setattr(window, "HELD_IDLE_LIMIT", f"{PATIENT_TABLE}ms")
     # The late duplicate stops the first build; then the writers are held, if that is short beside the lock timeout.
     world.build |= {"build_attempts": 1, "lock_timeout": "30s"}
     world.create()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.checks.accept import accepted
+from dupe_audit.findings import accepted
 
 
 @pytest.mark.parametrize(

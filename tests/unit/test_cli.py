@@ -17,7 +17,7 @@ from dupe_audit.cli.group import COMMANDS
 from dupe_audit.postgres.patience import Throttle
 
 HEAVY = {"alembic", "confluent_kafka", "psycopg", "rich", "sqlalchemy"}
-SHARED = {"__init__", "__main__", "elements", "group", "options", "places", "progress", "question"}
+SHARED = {"__init__", "__main__", "elements", "group", "options", "schemas", "progress", "question"}
 
 
 def imported(script: str, **variables: str) -> tuple[set[str], str]:

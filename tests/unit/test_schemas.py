@@ -7,7 +7,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.migration import MigrationContext
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
-from dupe_audit.cli.places import is_named
+from dupe_audit.cli.schemas import is_named
 from dupe_audit.directives.arguments import many_schemas
 from dupe_audit.directives.calls import written_calls
 from dupe_audit.directives.operations import (

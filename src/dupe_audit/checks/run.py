@@ -72,31 +72,33 @@ def _revisions(evidence: Evidence) -> int:
 
 
 RULES = (
-    _Rule("one-head", one_head.check, _never, lambda e: len(e.heads)),
-    _Rule("way-back", way_back.check, _never, _revisions),
-    _Rule("round-trip", round_trip.check, _never, lambda e: len(e.seeded_trips)),
+    _Rule(one_head.RULE, one_head.check, _never, lambda e: len(e.heads)),
+    _Rule(way_back.RULE, way_back.check, _never, _revisions),
+    _Rule(round_trip.RULE, round_trip.check, _never, lambda e: len(e.seeded_trips)),
     _Rule(
-        "locks",
+        locks.RULE,
         locks.check,
         _never,
         lambda e: sum(len(trip.statements) for trips in (e.empty_trips, e.seeded_trips) for trip in trips),
     ),
-    _Rule("invalid-index", invalid_index.check, _never, lambda e: len(e.final_schema.indexes) if e.final_schema else 0),
     _Rule(
-        "models",
+        invalid_index.RULE, invalid_index.check, _never, lambda e: len(e.final_schema.indexes) if e.final_schema else 0
+    ),
+    _Rule(
+        models.RULE,
         models.check,
         lambda e: None if e.metadata else "env.py passes no target_metadata",
         lambda e: sum(len(metadata.tables) for metadata in e.metadata),
     ),
-    _Rule("pending", pending.check, lambda e: None if e.target else "not requested: --against", _revisions),
+    _Rule(pending.RULE, pending.check, lambda e: None if e.target else "not requested: --against", _revisions),
     _Rule(
-        "writers",
+        writers.RULE,
         writers.check,
         lambda e: None if e.writer_paths else "not requested: --writers PATH",
         lambda e: len(e.writer_paths),
     ),
     _Rule(
-        "squawk",
+        squawk.RULE,
         squawk.check,
         lambda e: None if e.offline_sql is not None else "not requested: --squawk",
         lambda e: len(e.offline_sql or {}),

@@ -13,12 +13,12 @@ from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.findings import Finding
 from dupe_audit.ledger import RecordedRun
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import tidy
-from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step
+from dupe_audit.postgres.planner import BATCHING, ranking_settings
+from dupe_audit.postgres.session import step
 from dupe_audit.postgres.trees import fragments_by_table
 
 _STAGE = "pg_temp.dupe_audit_ahead"
@@ -84,7 +84,7 @@ def _try_table(work: CleanupWork, key: UniqueKey, work_mem: str | None) -> list[
 
 def _stage_temporarily(work: CleanupWork, work_mem: str | None) -> int:
     """Rank the table into a temporary list; return the number of extras."""
-    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
+    local = ranking_settings(work_mem)
     with work.transaction(local=local):
         work.execute("drop_stage")
         # The list of a run outlives its session. This one is temporary, so it does not need the ledger's schema.

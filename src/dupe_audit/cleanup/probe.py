@@ -16,7 +16,7 @@ from dupe_audit.insertable import Leaving
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import SEQUENTIAL
+from dupe_audit.postgres.planner import SEQUENTIAL, ranking_settings
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.trees import execute_each, handfuls, leaf_fragments, leaves
 from dupe_audit.statements import statement
@@ -67,7 +67,7 @@ def _probe(
         for each, condition, every, count in zip(works, to_rank, whole, rows, strict=True)
     ]
     # One snapshot for all, and for the horizon.
-    with work.transaction(isolation="REPEATABLE READ", local=SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})):
+    with work.transaction(isolation="REPEATABLE READ", local=ranking_settings(work_mem)):
         counts = [
             ledger.LeafCount(row.rows, row.groups, row.extras) for (row,) in execute_each(work.connection, queries)
         ]

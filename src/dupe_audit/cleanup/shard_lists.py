@@ -17,7 +17,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import ANYWHERE, SEQUENTIAL
+from dupe_audit.postgres.planner import ANYWHERE, ranking_settings
 from dupe_audit.statements import fill_known, ident, literal, statement, template
 
 
@@ -51,10 +51,13 @@ def create_archive(connection: Connection, relation: Relation, fragments: Mappin
 
 @contextmanager
 def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[ShardExtras], float]]:
-    """Rank every shard; yield its lists, and the seconds that a round takes besides its work."""
+    """Rank every shard; yield its lists, and the seconds that a round takes besides its work.
+
+    Raises:
+        Refused: rows that the run can reach now are divergent, or could not be inserted again.
+    """
     parts = _parts(work)
-    local = {"lock_timeout": work.lock_timeout, "row_security": "off", **SEQUENTIAL}
-    local |= {"work_mem": work_mem} if work_mem else {}
+    local = {"lock_timeout": work.lock_timeout, "row_security": "off", **ranking_settings(work_mem)}
     try:
         _stage(work, parts, local)
         connecting = _count(work, parts)

@@ -19,7 +19,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.driver import execute, tidy
-from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
+from dupe_audit.postgres.planner import BATCHING, ranking_settings
 from dupe_audit.statements import statement
 
 
@@ -60,7 +60,7 @@ def staged(
 
 def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bool) -> Ranking:
     started, whole = time.monotonic(), to_rank == WHOLE_TABLE
-    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
+    local = ranking_settings(work_mem)
     # One snapshot for the count and the ranking, so that the ledger's arithmetic starts from one moment.
     with work.transaction(isolation="REPEATABLE READ", local=local):
         work.execute("drop_stage")

@@ -23,8 +23,8 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.cli.progress import progress
+from dupe_audit.cli.schemas import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
 from dupe_audit.errors import WrongUsage
@@ -101,7 +101,6 @@ def preflight_command(
         samples = samples or FILE_SAMPLES
     _require_key(table, columns=columns, name=name, schema=schema, where=where)
     require_fitting(table, schema=schema, schemas=schemas, rule=rule)
-    keys: list[DeclaredKey] = []
     unread: tuple[Unseen, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     with opened(database_url, config) as database:
@@ -114,27 +113,16 @@ def preflight_command(
                 name=name,
                 nulls_not_distinct=nulls_not_distinct,
             )
-            # Only an index can enforce an expression or a predicate.
-            key = key if key.is_plain else replace(key, form="index")
-            places = schemas_with(database.connection, table, schemas) if schemas else [schema]
-            for name_of_schema in places:
-                place = replace(key, schema=name_of_schema)
-                own = cleanup_rule(database.connection, place, rule)
-                keys.append(DeclaredKey(revision="", key=place, rule=own, is_for_schema=bool(schemas)))
+            keys = _named_keys(database.connection, key, schemas, rule)
         else:
             project = read_project(database, x)
-            keys += (each for each in project.pending if is_named(each.key.schema, schemas))
+            keys = [each for each in project.pending if is_named(each.key.schema, schemas)]
             unseen = _judged(project.unseen_pending, accept)
             unread = tuple(each for each in unseen if any(_is_cause(finding) for finding in each.findings))
             unseen = tuple(each for each in unseen if each not in unread)
         options = {"show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
         unruled = {each.revision for each in unread}
-        reports = []
-        with progress("counting duplicates") as display:
-            for number, declared in enumerate(keys):
-                if len(keys) > 1:
-                    display.show("counting duplicates", number, len(keys), "keys")
-                reports.append(_report(database.connection, declared, accept, **options))
+        reports = _reports(database.connection, keys, accept, **options)
     reports = [_without_default_rule(each) if each.revision in unruled else each for each in reports]
     if samples_to:
         render.write_file(reports, samples_to, single=bool(table) and not schemas)
@@ -144,7 +132,7 @@ def preflight_command(
     everything: list[DuplicateReport | Unseen] = [*unread, *reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]
-        of_schemas = render.preflight_places_json(reports) if schemas and table else None
+        of_schemas = render.preflight_schemas_json(reports) if schemas and table else None
         render.dump(of_schemas or (objects[0] if table else objects), sys.stdout)
     else:
         render.unseen(unread, style, sys.stdout)
@@ -155,9 +143,36 @@ def preflight_command(
     exit_by(finding for report in everything for finding in report.findings)
 
 
+def _named_keys(
+    connection: Connection, key: UniqueKey, schemas: tuple[str, ...], rule: dict[str, Any]
+) -> list[DeclaredKey]:
+    """Return the key of the command line with its rule, once for each schema."""
+    # Only an index can enforce an expression or a predicate.
+    key = key if key.is_plain else replace(key, form="index")
+    names = schemas_with(connection, key.table, schemas) if schemas else [key.schema]
+    keys = [replace(key, schema=name) for name in names]
+    return [
+        DeclaredKey(revision="", key=each, rule=cleanup_rule(connection, each, rule), is_for_schema=bool(schemas))
+        for each in keys
+    ]
+
+
+def _reports(
+    connection: Connection, keys: list[DeclaredKey], accept: tuple[str, ...], **options: Any
+) -> list[DuplicateReport]:
+    """Count the duplicates of each key."""
+    reports = []
+    with progress("counting duplicates") as display:
+        for number, declared in enumerate(keys):
+            if len(keys) > 1:
+                display.show("counting duplicates", number, len(keys), "keys")
+            reports.append(_report(connection, declared, accept, **options))
+    return reports
+
+
 def _print(reports: list[DuplicateReport], in_schemas: list[bool], style: str) -> None:
-    """Print a table of the places, then the other reports, and those with values and rows that were asked for."""
-    render.preflight_places([r for r, many in zip(reports, in_schemas, strict=True) if many], style, sys.stdout)
+    """Print a table of the schemas, then the other reports, and those with values and rows that were asked for."""
+    render.preflight_schemas([r for r, many in zip(reports, in_schemas, strict=True) if many], style, sys.stdout)
     detailed = [r for r, many in zip(reports, in_schemas, strict=True) if not many or r.examples or r.samples]
     render.preflight(detailed, style, sys.stdout)
 

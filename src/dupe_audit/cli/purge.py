@@ -6,8 +6,8 @@ import click
 
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
-from dupe_audit.cli.places import chosen_runs, runs_options
 from dupe_audit.cli.question import confirm, yes_option
+from dupe_audit.cli.schemas import chosen_runs, runs_options
 from dupe_audit.findings import quantity
 from dupe_audit.model import Run
 

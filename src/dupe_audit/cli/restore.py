@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
-from dupe_audit.cli.places import chosen_runs, runs_options
 from dupe_audit.cli.progress import progress
 from dupe_audit.cli.question import confirm, yes_option
+from dupe_audit.cli.schemas import chosen_runs, runs_options
 from dupe_audit.constraint import drop
 from dupe_audit.errors import DupeAuditError, Interrupted, Refused
 from dupe_audit.findings import quantity
@@ -67,7 +67,7 @@ def restore_command(
         _undo_all(connection, [run for run in runs if run.state != "restored"], batch_size, ask=not yes)
         if campaign and not schemas:
             entry = ledger.get_campaign(connection, campaign)
-            ledger.set_campaign(connection, campaign, query=entry.query, places=entry.places, state="undone")
+            ledger.set_campaign(connection, campaign, query=entry.query, schemas=entry.schemas, state="undone")
 
 
 def _undo_all(connection: Connection, runs: list[Run], batch_size: int, *, ask: bool) -> None:

@@ -8,7 +8,7 @@ import click
 
 from dupe_audit import ledger, render
 from dupe_audit.cli.options import database_options, exit_by, format_option, opened
-from dupe_audit.cli.places import NO_RUNS, is_named, schemas_option
+from dupe_audit.cli.schemas import NO_RUNS, is_named, schemas_option
 
 
 @click.command("runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from sqlalchemy import Connection
@@ -23,8 +23,8 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.cli.progress import progress
+from dupe_audit.cli.schemas import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
 from dupe_audit.directives.recorded import as_renamed, latest_run, missing_run
@@ -99,10 +99,10 @@ def verify_command(
     everything: list[VerifyReport | Unseen] = [*reports, *in_schemas, *plain, *unseen]
     if style == "json":
         objects = [render.verify_json(report) for report in everything]
-        of_schemas = render.verify_places_json(in_schemas) if schemas and table else None
+        of_schemas = render.verify_schemas_json(in_schemas) if schemas and table else None
         render.dump(of_schemas or (objects[0] if table else objects), sys.stdout)
     else:
-        render.verify_places(in_schemas, style, sys.stdout)
+        render.verify_schemas(in_schemas, style, sys.stdout)
         render.verify(reports, style, sys.stdout)
         render.plain_keys(plain, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
@@ -138,13 +138,17 @@ def _require_key(
         raise WrongUsage("--where needs the elements of the key: at least one -c COLUMN or -e EXPRESSION.")
 
 
-#: reports on single keys, on those of plain operations, and on those of one table in many schemas
-Verified = tuple[list[VerifyReport], list[VerifyReport], list[VerifyReport]]
+class _Verified(NamedTuple):
+    """Reports that are printed in different ways."""
+
+    single: list[VerifyReport]
+    plain: list[VerifyReport]  #: on the keys of plain operations
+    in_schemas: list[VerifyReport]  #: on one table in many schemas
 
 
 def _named(
     connection: Connection, table: str, name: str, schemas: Sequence[str | None], *, in_schemas: bool, **key: Any
-) -> Verified:
+) -> _Verified:
     """Verify a constraint or an index by its name, in one schema or in many."""
     reports = []
     with progress("verifying") as display:
@@ -158,16 +162,16 @@ def _named(
                     raise
                 own = UniqueKey(schema=schema, table=table, columns=key["columns"] or (name,), name=name)
                 reports.append(_unreadable(connection, own, error))
-    return ([], [], reports) if in_schemas else (reports, [], [])
+    return _Verified([], [], reports) if in_schemas else _Verified(reports, [], [])
 
 
-def _applied(connection: Connection, keys: list[DeclaredKey], *, in_schemas: bool, work_mem: str | None) -> Verified:
+def _applied(connection: Connection, keys: list[DeclaredKey], *, in_schemas: bool, work_mem: str | None) -> _Verified:
     """Verify the keys that applied revisions declare."""
-    verified: Verified = ([], [], [])
+    verified = _Verified([], [], [])
     with progress("verifying"):
         for declared in keys:
             if declared.plain:
-                verified[1].append(_as_applied(connection, verify_plain(connection, declared), declared))
+                verified.plain.append(_as_applied(connection, verify_plain(connection, declared), declared))
                 continue
             key = as_renamed(connection, declared.key)
             try:
@@ -175,10 +179,11 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_schemas: boo
             except DBAPIError as error:
                 if not declared.is_for_schema:
                     raise
-                verified[2].append(_unreadable(connection, key, error))
+                verified.in_schemas.append(_unreadable(connection, key, error))
                 continue
             report = _as_applied(connection, report, replace(declared, key=key))
-            verified[2 if declared.is_for_schema or in_schemas else 0].append(report)
+            reports = verified.in_schemas if declared.is_for_schema or in_schemas else verified.single
+            reports.append(report)
     return verified
 
 
@@ -196,7 +201,7 @@ def _as_applied(connection: Connection, report: VerifyReport, declared: Declared
         return report
     if declared.is_for_schema:
         campaign = ledger.find_campaign(connection, declared.revision)
-        if campaign and declared.key.schema not in campaign.places:
+        if campaign and declared.key.schema not in campaign.schemas:
             return report  # it was created with its key, after the upgrade
     match = catalog.find(connection, declared.key)
     if match is None or latest_run(connection, declared.key):

@@ -11,10 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger
 from dupe_audit.constraint.index import drop_index, execute_build
 from dupe_audit.constraint.names import (
-    has_adopted,
     has_constraint,
     inherited,
-    marks_of_drop,
     name_owner,
     require_index,
 )
@@ -72,7 +70,7 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopt
                 return 0
             elif run and run.building and name_owner(connection, relation, work.name).is_index:
                 drop_index(work)
-            for sql in marks_of_drop(run):
+            for sql in ledger.mark_dropped_sql(run):
                 execute(connection, sql)
             return 0
 
@@ -87,7 +85,7 @@ def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -
     require_index(work, owner)
     if not owner.is_index:
         return
-    if run and keeps_adopted and has_adopted(work.connection, run.id):
+    if run and keeps_adopted and ledger.has_adopted(work.connection, run.id):
         if (state := work.state()) and not state.valid:
             _replace_invalid(work)
         log.info("index %s existed before the upgrade, so it stays", work.name)
@@ -98,8 +96,7 @@ def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -
     except Blocked:
         state = work.state()
         if run and run.state == "enforced" and state and state.valid:
-            execute(work.connection, statement("mark_enforced", run=str(run.id), name=literal(work.name)))
-            execute(work.connection, statement("set_state", run=str(run.id), state=literal("enforced")))
+            ledger.mark_enforced(work.connection, run.id, work.name)
         raise
 
 
@@ -121,13 +118,16 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
         return
     ledger.record_index(work.connection, run.id, work.relation.relid)
     if run.state == "enforced":
-        execute(work.connection, statement("set_state", run=str(run.id), state=literal("clean")))
+        ledger.set_state(work.connection, run.id, "clean")
     ledger.mark_building(work.connection, run.id, work.name, keeps_adopted=True)
 
 
 def _drop_constraint(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
     # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
-    statements = [*marks_of_drop(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
+    statements = [
+        *ledger.mark_dropped_sql(run),
+        statement("drop_constraint", table=work.relation.name, name=ident(work.name)),
+    ]
     successor, marks = _rebuilt(work) if keeps_adopted else (None, [])
     if successor:
         # First, because dropping the index that is the replica identity leaves the table without one.

@@ -12,7 +12,7 @@ from dupe_audit import citus
 from dupe_audit.constraint.watchdog import watching
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError
-from dupe_audit.model import BuildRule, milliseconds
+from dupe_audit.model import DROP_LOCK_TIMEOUT, UNFINISHED_GIVE_UP_AFTER, BuildRule, milliseconds
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import deadlock_party, holders
 from dupe_audit.postgres.session import settings
@@ -40,11 +40,6 @@ BUILDING = {
 
 #: the text of a duplicate that Citus reports as an internal error, without its SQLSTATE
 DUPLICATED = "could not create unique index"
-
-#: milliseconds that dropping our own unfinished index may wait for locks, at most
-DROP_PATIENCE = 30_000
-#: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
-UNFINISHED_LOCK_TIMEOUT = "5s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +167,9 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     """
     patience = milliseconds(work.rule.give_up_after)
     if not finished:
-        patience = min(DROP_PATIENCE, patience)
+        patience = min(milliseconds(UNFINISHED_GIVE_UP_AFTER), patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
-    longest = milliseconds(work.rule.lock_timeout if finished else UNFINISHED_LOCK_TIMEOUT)
+    longest = milliseconds(work.rule.lock_timeout if finished else DROP_LOCK_TIMEOUT)
     limit = f"{min(longest, patience)}ms"
     # A lock timeout does not hold on other nodes, so there the whole statement is limited.
     values = {"lock_timeout": limit, "statement_timeout": limit if work.of_citus else "0"}

@@ -53,13 +53,8 @@ def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str
     """
     if owner.kind:
         return KINDS.get(owner.kind, "")
-    left_by_run = run and (run.building or has_adopted(connection, run.id))
+    left_by_run = run and (run.building or ledger.has_adopted(connection, run.id))
     return "an index" if owner.is_index and not left_by_run else ""
-
-
-def has_adopted(connection: Connection, run_id: int) -> bool:
-    """Return whether a run has adopted an index that existed before it, which therefore stays."""
-    return bool(execute(connection, statement("has_adopted", run=str(run_id))).scalar())
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:
@@ -102,13 +97,3 @@ def inherited(owner: Row[Any], relation: catalog.Relation) -> list[Finding]:
         return []
     in_use = finding("constraint-in-use", f"{owner.whole} of {owner.whole_table}", table=relation.name)
     return [replace(in_use, help=ledger.leave_whole(owner.whole, owner.whole_table, relation))]
-
-
-def marks_of_drop(run: Run | None) -> list[str]:
-    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
-    if run is None:
-        return []
-    recorded = [statement("mark_not_building", run=str(run.id))]
-    if run.state in ("enforced", "clean", "cleaning"):
-        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
-    return recorded

@@ -8,16 +8,16 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.names import has_adopted, inherited, is_mistaken, is_mistaken_index, name_owner
+from dupe_audit.constraint.names import inherited, is_mistaken, is_mistaken_index, name_owner
 from dupe_audit.constraint.work import work_on
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
-from dupe_audit.statements import ident, literal, statement
+from dupe_audit.statements import ident, statement
 
 
 def temporary_name(key: UniqueKey) -> str:
@@ -70,7 +70,7 @@ def drop_findings(connection: Connection, key: UniqueKey, *, keeps_adopted: bool
     findings += inherited(owner, relation)
     if owner.foreign_keys:
         findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
-    stays = keeps_adopted and run and has_adopted(connection, run.id)  # or an index like it exists afterwards
+    stays = keeps_adopted and run and ledger.has_adopted(connection, run.id)  # or an index like it exists afterwards
     if owner.publications and not stays:
         subject = f"publications ({owner.publications}), for which its index is the replica identity"
         findings.append(finding("constraint-in-use", subject, table=relation.name))
@@ -90,7 +90,8 @@ def rename(connection: Connection, key: UniqueKey, old: str, rule: BuildRule) ->
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
             run = ledger.find_by_constraint(connection, relation.relid, old)
-            statements = [*_enforced(run, str(key.name)), _rename_sql(relation, key, old)]
+            marks = ledger.mark_enforced_sql(run.id if run else None, str(key.name))
+            statements = [*marks, _rename_sql(relation, key, old)]
             work = work_on(connection, relation, key, rule, run.id if run else None)
             work.execute_briefly(*statements, action=f"rename {key.form} {old} to {key.name}")
 
@@ -114,10 +115,9 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             new = ledger.find_by_constraint(connection, relation.relid, temporary)
             state = catalog.index_state(connection, relation.relid, key)
             statements = []
-            if old and old.state in ("enforced", "clean", "cleaning"):
-                statements.append(ledger.record_index_sql(str(old.id), str(relation.relid)))
-                statements.append(statement("set_state", run=str(old.id), state=literal("dropped")))
-            statements += _enforced(new, name)
+            if old and (dropped := ledger.set_dropped_sql(old)):
+                statements += [ledger.record_index_sql(str(old.id), str(relation.relid)), *dropped]
+            statements += ledger.mark_enforced_sql(new.id if new else None, name)
             owner = name_owner(connection, relation, name)
             if state and state.constraint == name:
                 statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
@@ -133,14 +133,6 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             statements.append(_rename_sql(relation, key, temporary))
             work = work_on(connection, relation, key, rule, new.id if new else None)
             work.execute_briefly(*statements, action=f"replace {key.form} {name}")
-
-
-def _enforced(run: Run | None, name: str) -> list[str]:
-    """Return what records that the constraint of that name enforces the key of a run."""
-    if run is None:
-        return []
-    recorded = statement("mark_enforced", run=str(run.id), name=literal(name))
-    return [recorded, statement("set_state", run=str(run.id), state=literal("enforced"))]
 
 
 def _rename_sql(relation: catalog.Relation, key: UniqueKey, old: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.index import drop_index
-from dupe_audit.constraint.names import has_adopted, has_constraint, marks_of_drop, name_owner, require_index
+from dupe_audit.constraint.names import has_constraint, name_owner, require_index
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import Run
@@ -34,7 +34,7 @@ def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> 
         owner = name_owner(work.connection, work.relation, work.name)
         require_index(work, owner)
         exists = bool(owner.is_index)
-        if exists and run and keeps_adopted and has_adopted(work.connection, run.id):
+        if exists and run and keeps_adopted and ledger.has_adopted(work.connection, run.id):
             log.info("index %s existed before the upgrade, so it stays", work.name)
             return 0
         if exists and run:
@@ -42,9 +42,9 @@ def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> 
     else:
         exists = has_constraint(work, run)
     if exists:
-        _drop_root(work, marks_of_drop(run))
+        _drop_root(work, ledger.mark_dropped_sql(run))
     dropped = _drop_parts(work, run.id) if run else 0
-    for sql in marks_of_drop(run):
+    for sql in ledger.mark_dropped_sql(run):
         execute(work.connection, sql)
     return dropped
 

@@ -17,7 +17,7 @@ from dupe_audit.constraint.index import memory
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
-from dupe_audit.model import milliseconds
+from dupe_audit.model import HELD_IDLE_LIMIT, milliseconds
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import deadline
 from dupe_audit.postgres.sqlstates import (
@@ -31,9 +31,6 @@ from dupe_audit.postgres.trees import share_levels
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: how long the server keeps the writers waiting for a client that is silent, because it is frozen
-IDLE_LIMIT = "250ms"
 
 TOO_LONG = "holding the writers took too long"
 
@@ -62,7 +59,7 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
         **memory(work.rule),
         # Half for the wait, behind which the application waits too, and half for the work.
         "lock_timeout": f"{max(1, limit // 2)}ms",
-        "idle_in_transaction_session_timeout": IDLE_LIMIT,
+        "idle_in_transaction_session_timeout": HELD_IDLE_LIMIT,
         "synchronous_commit": "local",
     }
     started = time.monotonic()

@@ -13,6 +13,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.visitors import iterate
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import without_addresses
 from dupe_audit.model import Expression, Schemas
 
 #: a column's name, or an expression such as ``sa.text("lower(email)")``
@@ -141,7 +142,11 @@ def many_schemas(value: object, schema: str | None) -> Schemas | None:
 
 
 def sql_of(option: str, clause: ClauseElement) -> str:
-    """Return the SQL of an expression, its values written out."""
+    """Return the SQL of an expression, its values written out.
+
+    Raises:
+        WrongUsage: it has a parameter without a value, or SQLAlchemy cannot write a value into it.
+    """
     # sa.text() reads :name as a parameter, and a parameter without a value would be written as NULL.
     parameters = [part for part in iterate(clause) if isinstance(part, BindParameter) and part.required]
     if parameters:
@@ -183,7 +188,7 @@ def described(value: object) -> str:
         return f"[{parts}]" if isinstance(value, list) else f"({parts})"
     if type(value).__module__.startswith("sqlalchemy."):
         return f"{type(value).__name__} ({value})"
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    return without_addresses(repr(value))
 
 
 def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:

@@ -36,7 +36,11 @@ def tasks_of(
     operation: MigrateOperation,
     table_of: Callable[[UniqueKey], Hashable],
 ) -> tuple[Task, ...]:
-    """Return what to execute when a directive is called."""
+    """Return what to execute when a directive is called.
+
+    Raises:
+        CommandError: the revision calls another directive than the one that the order of work was planned with.
+    """
     recording, first = execution.recording, execution.position == 0
     position = execution.next_position(operation)
     execution.trusted = execution.trusted and position is not None

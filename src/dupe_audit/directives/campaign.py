@@ -29,7 +29,7 @@ from dupe_audit.directives.subjects import identities
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
-from dupe_audit.model import Schemas
+from dupe_audit.model import CampaignState, Schemas
 from dupe_audit.postgres.patience import Throttle
 from dupe_audit.postgres.sqlstates import friendly
 
@@ -97,7 +97,7 @@ class Campaign:
             self._report_at_end(worker)
             return
         if self.number is not None and (self._executions or self._passed):
-            state = "done" if self._execution.upgrading else "undone"
+            state: CampaignState = "done" if self._execution.upgrading else "undone"
             self._record(worker, state)
             schemas = quantity(len(self._executions) + len(self._passed), "schema")
             log.info("campaign %d is %s: %s", self.number, state, schemas)
@@ -178,7 +178,7 @@ class Campaign:
         came_later = queried and not self._execution.upgrading and schema not in self._entry.earlier_schemas
         return self._execution.schema_execution(schema, recording, came_later=came_later)
 
-    def _record(self, worker: Worker, state: str) -> None:
+    def _record(self, worker: Worker, state: CampaignState) -> None:
         self._entry.record(worker.connection, self._answers, (*self._executions, *self._passed), state)
 
     def _join(self, worker: Worker, schemas: Iterable[str], directives: Numbered) -> None:

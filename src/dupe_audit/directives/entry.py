@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.directives.operations import ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
 from dupe_audit.findings import quantity
-from dupe_audit.model import Schemas, UniqueKey
+from dupe_audit.model import CampaignState, Schemas, UniqueKey
 from dupe_audit.postgres import catalog
 
 
@@ -31,21 +31,23 @@ class CampaignEntry:
     @property
     def earlier_schemas(self) -> tuple[str, ...]:
         """The schemas that an earlier attempt, or the upgrade that is undone, has entered."""
-        return self._earlier.places if self._earlier else ()
+        return self._earlier.schemas if self._earlier else ()
 
     def open(self, connection: Connection, key: UniqueKey) -> None:
         """Create the ledger, unless it exists, as for the work on a table."""
         _, relation = catalog.require(connection, key)
         ledger.create(connection, relation.owner, relid=relation.relid)
 
-    def record(self, connection: Connection, schemas: Iterable[Schemas], names: Iterable[str], state: str) -> None:
+    def record(
+        self, connection: Connection, schemas: Iterable[Schemas], names: Iterable[str], state: CampaignState
+    ) -> None:
         """Record the schemas and the state."""
         everything = tuple(dict.fromkeys((*self.earlier_schemas, *names)))
         query = "\n".join(each.query for each in schemas if each.query) or None
         if self.number is None:
             self.number = ledger.open_campaign(connection, self._revision, query, everything)
         else:
-            ledger.set_campaign(connection, self.number, query=query, places=everything, state=state)
+            ledger.set_campaign(connection, self.number, query=query, schemas=everything, state=state)
 
     def join(self, connection: Connection, names: Iterable[str], tables: Iterable[str]) -> None:
         """Enter in the runs of these tables that they belong to the campaign."""
@@ -69,7 +71,7 @@ class CampaignEntry:
         enforced: dict[tuple[object, ...], set[str]] = {}
         for each, _ in directives:
             if isinstance(each, CreateUniqueConstraintOnlineOp):
-                done = ledger.enforced_places(connection, each.key, names, self._revision)
+                done = ledger.enforced_schemas(connection, each.key, names, self._revision)
                 enforced[each.key.table, each.key.scope] = done
         passed = set(names) if enforced else set()
         for each, own in directives:

@@ -19,19 +19,9 @@ from dupe_audit.directives.subjects import subject
 from dupe_audit.errors import Interrupted, Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey
-from dupe_audit.postgres.sqlstates import (
-    CLASS_CONNECTION,
-    CLASS_INTERNAL,
-    CLASS_OPERATOR,
-    CLASS_RESOURCES,
-    CLASS_SYSTEM,
-    sqlstate,
-)
+from dupe_audit.postgres.sqlstates import ABOUT_THE_SERVER, sqlstate
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: classes of SQLSTATEs that would stop the work in every other schema too
-_EVERYWHERE = (CLASS_CONNECTION, CLASS_RESOURCES, CLASS_OPERATOR, CLASS_SYSTEM, CLASS_INTERNAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +56,7 @@ def stops_every_schema(connection: Connection, error: BaseException) -> bool:
     """Return whether the error of one schema would stop the work in every other one too."""
     lost = connection.invalidated or connection.closed
     code = sqlstate(error) if isinstance(error, DBAPIError) else None
-    return lost or isinstance(error, Interrupted) or (code or "").startswith(_EVERYWHERE)
+    return lost or isinstance(error, Interrupted) or (code or "").startswith(ABOUT_THE_SERVER)
 
 
 def refusal(failed: Iterable[FailedSchema], revision: str | None, schemas: int) -> Refused:

@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.recording import Item, Recording
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.model import Schemas, check_identifier
+from dupe_audit.model import READ_LOCK_TIMEOUT, Schemas, check_identifier
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import statement, text_array
 
@@ -128,7 +128,7 @@ def resolve_schemas(connection: Connection, schemas: Schemas) -> tuple[str, ...]
 
 def existing_schemas(connection: Connection, names: Iterable[str]) -> set[str]:
     """Return which of some schemas exist."""
-    return set(execute(connection, statement("existing_schemas", places=text_array(names))).scalars())
+    return set(execute(connection, statement("existing_schemas", schemas=text_array(names))).scalars())
 
 
 def require_untranslated(operations: Operations, names: Iterable[str]) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from dupe_audit.findings.check import CHECK
+from dupe_audit.findings.comments import accepted
 from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.findings.wording import accepted, done_to_rows, quantity, similar, without_passwords
+from dupe_audit.findings.wording import done_to_rows, quantity, similar, without_addresses, without_passwords
 
 __all__ = [
     "CATALOGUE",
@@ -31,6 +32,7 @@ __all__ = [
     "missing_column",
     "quantity",
     "similar",
+    "without_addresses",
     "without_passwords",
 ]
 

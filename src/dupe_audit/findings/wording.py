@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: where an object lies in memory, in its default representation
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
 #: a password in a URL, up to its last @, or in a libpq string or a query
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)\S*(?=@)|(password=)[^&\s'\"]*", re.IGNORECASE)
-
-
-#: a comment in which a person takes responsibility for findings
-_COMMENT = re.compile(r"(?:#|--)\s*dupe-audit:\s*accept\s+([\w-]+(?:\s*,\s*[\w-]+)*)")
 
 
 def quantity(count: int, singular: str, plural: str | None = None) -> str:
@@ -45,11 +44,11 @@ def similar(name: str, names: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(map(repr, matches))}? " if matches else ""
 
 
+def without_addresses(text: str) -> str:
+    """Return a text with representations of objects, without their addresses, which differ in each run."""
+    return _ADDRESS.sub("", text)
+
+
 def without_passwords(text: str) -> str:
     """Return a text, such as an error of a project's ``env.py``, with ``***`` for each password in it."""
     return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
-
-
-def accepted(text: str) -> frozenset[str]:
-    """Return the finding ids in comments such as ``# dupe-audit: accept rows-lost, no-way-back - reason``."""
-    return frozenset(name.strip() for comment in _COMMENT.finditer(text) for name in comment[1].split(","))

@@ -2,7 +2,7 @@
 
 from dupe_audit.ledger.campaigns import (
     RecordedCampaign,
-    enforced_places,
+    enforced_schemas,
     find_campaign,
     find_campaigns,
     get_campaign,
@@ -33,6 +33,15 @@ from dupe_audit.ledger.leaves import (
     record_leaf_ranking,
     sum_leaves,
 )
+from dupe_audit.ledger.marks import (
+    has_adopted,
+    mark_building,
+    mark_dropped_sql,
+    mark_enforced,
+    mark_enforced_sql,
+    set_dropped_sql,
+    set_state,
+)
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
@@ -43,8 +52,6 @@ from dupe_audit.ledger.runs import (
     find_runs,
     get_run,
     is_building,
-    mark_building,
-    mark_enforced,
     mark_not_building,
     means,
     moved_children,
@@ -59,7 +66,6 @@ from dupe_audit.ledger.runs import (
     record_moved_children,
     record_ranking,
     resume,
-    set_state,
 )
 from dupe_audit.ledger.tables import (
     after_name,
@@ -107,7 +113,7 @@ __all__ = [
     "archived_by_others",
     "choose_by_name",
     "create",
-    "enforced_places",
+    "enforced_schemas",
     "enforcing",
     "enter_leaf",
     "enter_leaves",
@@ -123,6 +129,7 @@ __all__ = [
     "forget_leaf_indexes",
     "get_campaign",
     "get_run",
+    "has_adopted",
     "has_run",
     "is_building",
     "is_leaf_building",
@@ -139,7 +146,9 @@ __all__ = [
     "lost",
     "make_private",
     "mark_building",
+    "mark_dropped_sql",
     "mark_enforced",
+    "mark_enforced_sql",
     "mark_leaf_building",
     "mark_not_building",
     "means",
@@ -171,6 +180,7 @@ __all__ = [
     "runs_of_table",
     "same_runs_sql",
     "set_campaign",
+    "set_dropped_sql",
     "set_state",
     "shard_stage_name",
     "stage_name",

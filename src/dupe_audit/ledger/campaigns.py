@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.runs import VERSION
 from dupe_audit.ledger.tables import exists, make_private, relation_exists
-from dupe_audit.model import UniqueKey
+from dupe_audit.model import CampaignState, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import ledger_transaction
@@ -25,8 +25,8 @@ class RecordedCampaign(NamedTuple):
     id: int
     revision: str | None
     query: str | None  #: that returned the schemas; None for a list
-    places: tuple[str, ...]  #: names of the schemas
-    state: str  #: ``open``, ``done`` or ``undone``
+    schemas: tuple[str, ...]
+    state: CampaignState
     started_at: str
     finished_at: str | None
 
@@ -41,7 +41,7 @@ def find_campaigns(connection: Connection, condition: str) -> list[RecordedCampa
     if not exists(connection) or not relation_exists(connection, TABLE):
         return []
     rows = execute(connection, statement("campaigns", condition=condition)).mappings()
-    return [RecordedCampaign(**{**row, "places": tuple(row["places"])}) for row in rows]
+    return [RecordedCampaign(**{**row, "schemas": tuple(row["schemas"])}) for row in rows]
 
 
 def get_campaign(connection: Connection, number: int) -> RecordedCampaign:
@@ -66,9 +66,9 @@ def find_campaign(connection: Connection, revision: str | None) -> RecordedCampa
     return campaigns[-1] if campaigns else None
 
 
-def open_campaign(connection: Connection, revision: str | None, query: str | None, places: Iterable[str]) -> int:
+def open_campaign(connection: Connection, revision: str | None, query: str | None, schemas: Iterable[str]) -> int:
     """Open a campaign in an existing ledger, and return its id; return that of another process that was faster."""
-    values = {"revision": literal(revision), "query": literal(query), "places": text_array(places)}
+    values = {"revision": literal(revision), "query": literal(query), "schemas": text_array(schemas)}
     with ledger_transaction(connection):
         if existing := find_campaign(connection, revision):
             return existing.id
@@ -81,21 +81,23 @@ def open_campaign(connection: Connection, revision: str | None, query: str | Non
         return int(execute(connection, sql).scalar_one())
 
 
-def set_campaign(connection: Connection, number: int, *, query: str | None, places: Iterable[str], state: str) -> None:
+def set_campaign(
+    connection: Connection, number: int, *, query: str | None, schemas: Iterable[str], state: CampaignState
+) -> None:
     """Record the schemas and the state of a campaign."""
-    values = {"places": text_array(places), "query": literal(query), "state": literal(state)}
+    values = {"schemas": text_array(schemas), "query": literal(query), "state": literal(state)}
     execute(connection, statement("set_campaign", campaign=str(number), **values))
 
 
 def join_campaign(
-    connection: Connection, number: int, revision: str | None, places: Iterable[str], tables: Iterable[str]
+    connection: Connection, number: int, revision: str | None, schemas: Iterable[str], tables: Iterable[str]
 ) -> None:
     """Enter that the runs of a revision for tables in these schemas belong to a campaign."""
-    holes = {"revision": literal(revision), "places": text_array(places), "tables": text_array(tables)}
+    holes = {"revision": literal(revision), "schemas": text_array(schemas), "tables": text_array(tables)}
     execute(connection, statement("join_campaign", campaign=str(number), **holes))
 
 
-def enforced_places(connection: Connection, key: UniqueKey, places: Iterable[str], revision: str | None) -> set[str]:
+def enforced_schemas(connection: Connection, key: UniqueKey, schemas: Iterable[str], revision: str | None) -> set[str]:
     """Return the schemas in which a revision enforces a key already, by the catalog and the ledger, in one query.
 
     Expressions and a predicate are compared by the planner once for all tables whose indexes are written alike.
@@ -107,8 +109,8 @@ def enforced_places(connection: Connection, key: UniqueKey, places: Iterable[str
         return set()
     holes = catalog.index_state_holes(key)
     sql = statement(
-        "enforced_places",
-        places=text_array(places),
+        "enforced_schemas",
+        schemas=text_array(schemas),
         table_name=literal(key.table),
         constraint_name=literal(key.name),
         revision=literal(revision),

@@ -12,7 +12,7 @@ from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.choice import Choice, choose_by_key, choose_by_name, table_condition
 from dupe_audit.ledger.keys import is_same_run, key_holes, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import after_name, archive_name, create, exists, record_name, stage_name
-from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
+from dupe_audit.model import DROP_LOCK_TIMEOUT, CleanupRule, Run, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.statements import literal, statement
@@ -21,9 +21,6 @@ try:
     VERSION = version("dupe-audit")
 except PackageNotFoundError:  # a source tree that was never installed
     VERSION = "0+unknown"
-
-#: how long the removal of an archive may wait for a lock; only readers of that archive wait behind it
-PURGE_LOCK_TIMEOUT = "5s"
 
 
 class RecordedRun(NamedTuple):
@@ -133,21 +130,6 @@ def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule
     execute(connection, statement("resume_run", run=str(run_id), relid=str(relid), **holes, **rule_holes(rule)))
 
 
-def set_state(connection: Connection, run_id: int, state: RunState) -> None:
-    """Change the state of a run."""
-    execute(connection, statement("set_state", run=str(run_id), state=literal(state)))
-
-
-def mark_building(connection: Connection, run_id: int | None, name: str, *, keeps_adopted: bool = False) -> None:
-    """Record, before a build, that an index of that name is ours to drop if it stays invalid (H52).
-
-    Args:
-        keeps_adopted: whether the index takes the place of one that existed before the upgrade.
-    """
-    holes = {"run": literal(run_id), "name": literal(name), "keeps_adopted": literal(keeps_adopted)}
-    execute(connection, statement("mark_building", **holes))
-
-
 def mark_not_building(connection: Connection, run_id: int | None) -> None:
     """Record that no build of ours left an index, so that another session's does not count as ours."""
     execute(connection, statement("mark_not_building", run=literal(run_id)))
@@ -168,12 +150,6 @@ def is_building(connection: Connection, relid: int, name: str) -> bool:
     """Return whether a build of ours may have left an index of that name."""
     run = find_by_constraint(connection, relid, name)
     return bool(run and run.building)
-
-
-def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
-    """Record that the constraint exists and is verified."""
-    execute(connection, statement("mark_enforced", run=str(run_id), name=literal(name)))
-    set_state(connection, run_id, "enforced")
 
 
 def record_ranking(connection: Connection, run_id: int, *, rows: int | None, groups: int, extras: int) -> None:
@@ -233,7 +209,7 @@ def purge(connection: Connection, run_id: int) -> None:
         DupeAuditError: the ledger has no such run.
     """
     get_run(connection, run_id)
-    with transaction(connection, lock_timeout=PURGE_LOCK_TIMEOUT):
+    with transaction(connection, lock_timeout=DROP_LOCK_TIMEOUT):
         records = [record_name(run_id, row["number"]) for row in moved_children(connection, run_id)]
         tables = ", ".join([archive_name(run_id), after_name(run_id), stage_name(run_id), *records])
         execute(connection, statement("drop_run_tables", tables=tables))

@@ -8,6 +8,19 @@ from dupe_audit.model.key import (
     check_boolean,
     check_identifier,
 )
+from dupe_audit.model.limits import (
+    BUILD_ATTEMPTS,
+    DROP_LOCK_TIMEOUT,
+    GIVE_UP_AFTER,
+    HELD_IDLE_LIMIT,
+    IDLE_LIMIT,
+    LEDGER_LOCK_TIMEOUT,
+    LOCK_TIMEOUT,
+    LONGEST_TIMEOUT,
+    READ_LOCK_TIMEOUT,
+    REPLICA_GIVE_UP_AFTER,
+    UNFINISHED_GIVE_UP_AFTER,
+)
 from dupe_audit.model.outcomes import Change, HowToMerge, Merge
 from dupe_audit.model.reports import (
     Counts,
@@ -27,26 +40,32 @@ from dupe_audit.model.reports import (
 )
 from dupe_audit.model.rules import (
     BATCH_SIZE,
-    BUILD_ATTEMPTS,
-    GIVE_UP_AFTER,
-    LOCK_TIMEOUT,
     BuildRule,
     CleanupRule,
     Ordering,
     milliseconds,
 )
-from dupe_audit.model.runs import Batch, Run, RunState
+from dupe_audit.model.runs import Batch, CampaignState, Run, RunState
 from dupe_audit.model.schemas import Schemas
 
 __all__ = [
     "BATCH_SIZE",
     "BUILD_ATTEMPTS",
+    "DROP_LOCK_TIMEOUT",
     "GIVE_UP_AFTER",
+    "HELD_IDLE_LIMIT",
+    "IDLE_LIMIT",
+    "LEDGER_LOCK_TIMEOUT",
     "LOCK_TIMEOUT",
+    "LONGEST_TIMEOUT",
     "MAX_IDENTIFIER",
+    "READ_LOCK_TIMEOUT",
+    "REPLICA_GIVE_UP_AFTER",
+    "UNFINISHED_GIVE_UP_AFTER",
     "WIDEST_KEY",
     "Batch",
     "BuildRule",
+    "CampaignState",
     "Change",
     "CleanupRule",
     "Counts",

@@ -9,13 +9,11 @@ from typing import Literal, NamedTuple
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model.key import Expression, check_identifier
+from dupe_audit.model.limits import BUILD_ATTEMPTS, GIVE_UP_AFTER, LOCK_TIMEOUT
 from dupe_audit.model.outcomes import Change, Merge
 
-#: defaults of rules, and of the directives, commands and steps that have the same options
+#: default of rules, and of the directives, commands and steps that have the same option
 BATCH_SIZE = 5000
-LOCK_TIMEOUT = "500ms"
-GIVE_UP_AFTER = "10min"
-BUILD_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

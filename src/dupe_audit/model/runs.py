@@ -10,6 +10,8 @@ from dupe_audit.model.key import Expression
 
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
 
+CampaignState = Literal["open", "done", "undone"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import IndexState
+from dupe_audit.model import READ_LOCK_TIMEOUT, IndexState
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_RAISED,

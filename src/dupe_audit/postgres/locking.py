@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
-from dupe_audit.model import GIVE_UP_AFTER
+from dupe_audit.model import GIVE_UP_AFTER, LEDGER_LOCK_TIMEOUT
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
@@ -24,9 +24,6 @@ T = TypeVar("T")
 
 #: first half of the advisory lock's key, the bytes "dupe"; the second half is the table's oid
 LOCK_NAMESPACE = 0x64757065
-
-#: longest wait for another session that is creating the ledger; creating it takes an instant
-LEDGER_PATIENCE = "10s"
 
 #: first half of the advisory lock that shows that a directive is at work: a shared lock, so it excludes nobody and
 #: nobody waits for it
@@ -118,17 +115,17 @@ def ledger_transaction(connection: Connection) -> Iterator[None]:
     """Open a transaction as the only session that creates parts of the ledger, by a lock that is polled as well (H197).
 
     Raises:
-        Blocked: another session kept that lock for ``LEDGER_PATIENCE``.
+        Blocked: another session kept that lock for ``LEDGER_LOCK_TIMEOUT``.
     """
-    patience = Patience(LEDGER_PATIENCE, pause=0.1, growth=1.6, longest=1.0, jitter=True)
+    patience = Patience(LEDGER_LOCK_TIMEOUT, pause=0.1, growth=1.6, longest=1.0, jitter=True)
     while True:
-        with transaction(connection, lock_timeout=LEDGER_PATIENCE):
+        with transaction(connection, lock_timeout=LEDGER_LOCK_TIMEOUT):
             if execute(connection, statement("try_ledger_lock", namespace=str(LOCK_NAMESPACE))).scalar_one():
                 yield
                 return
         pid = execute(connection, lock_holder_sql("0")).scalar()
         if patience.exhausted:
-            raise _outlasted(pid, "creating the ledger", LEDGER_PATIENCE)
+            raise _outlasted(pid, "creating the ledger", LEDGER_LOCK_TIMEOUT)
         patience.log("waiting for another session that is creating the ledger (pid %s)", pid or "unknown")
         patience.pause()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from dupe_audit.errors import Blocked
+from dupe_audit.model import REPLICA_GIVE_UP_AFTER
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.statements import statement
-
-#: how long to wait for a standby that stays too far behind
-LONGEST_WAIT = "1h"
 
 
 def replica_lag(connection: Connection) -> float | None:
@@ -31,12 +29,12 @@ def wait_for_replicas(connection: Connection, limit: float) -> None:
     Raises:
         Blocked: a standby stayed further behind for an hour.
     """
-    patience = Patience(LONGEST_WAIT, pause=1.0)
+    patience = Patience(REPLICA_GIVE_UP_AFTER, pause=1.0)
     while (lag := replica_lag(connection)) is not None and lag > limit:
         if patience.exhausted:
             raise Blocked(
-                f"A standby stayed {lag:.1f} s behind for {LONGEST_WAIT}. Repair replication, then run the same "
-                "command again: it continues where it stopped."
+                f"A standby stayed {lag:.1f} s behind for {REPLICA_GIVE_UP_AFTER}. Repair replication, then run the "
+                "same command again: it continues where it stopped."
             )
         patience.log("a standby is %.1f s behind (limit %.1f s); waiting for it", lag, limit)
         patience.pause()

@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import LOCK_TIMEOUT
+from dupe_audit.model import IDLE_LIMIT, LOCK_TIMEOUT, READ_LOCK_TIMEOUT
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
 from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.planner import memory_setting
 from dupe_audit.postgres.sqlstates import INVALID_PARAMETER_VALUE, reason, sqlstate
 from dupe_audit.statements import literal, statement
 
@@ -37,16 +38,6 @@ AT_ONCE = {
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
 }
-
-#: how long the server keeps a transaction of ours whose client is silent, because it is frozen or gone; after that it
-#: ends the session, and with it every lock. A shorter limit of the role or database is kept.
-IDLE_LIMIT = "5s"
-
-#: milliseconds; PostgreSQL keeps a timeout as a signed integer of 32 bits
-LONGEST_TIMEOUT = 2**31 - 1
-
-#: how long a read of ours may wait for a lock; no statement of the application waits behind it
-READ_LOCK_TIMEOUT = "5s"
 
 #: without an operator, because the search path decides what an operator means; 0 is no limit
 _IDLE = (
@@ -94,6 +85,21 @@ def transaction(
     except BaseException:
         tidy(connection, "ROLLBACK")
         raise
+
+
+def snapshot(connection: Connection, work_mem: str | None = None) -> AbstractContextManager[None]:
+    """Open one transaction that reads everything as of one moment.
+
+    Args:
+        work_mem: memory for its sorts, as PostgreSQL writes sizes; None for the server's setting.
+    """
+    return transaction(
+        connection,
+        lock_timeout=READ_LOCK_TIMEOUT,
+        isolation="REPEATABLE READ",
+        read_only=True,
+        local=memory_setting(work_mem),
+    )
 
 
 def _calls(settings: Mapping[str, str], *, local: bool) -> str:

@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import Finding, finding, missing_column
-from dupe_audit.model import Change, CleanupRule, Merge, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, Change, CleanupRule, Merge, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import GROUPING_ERROR, WINDOWING_ERROR, reason, sqlstate
 from dupe_audit.preflight.expressions import OF_EXPRESSIONS
 from dupe_audit.statements import fill_known, statement, template, text_array

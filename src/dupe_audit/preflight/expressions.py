@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.elements import (
     aliased,
@@ -23,7 +23,7 @@ from dupe_audit.postgres.elements import (
     require_whole,
 )
 from dupe_audit.postgres.privileges import lacking_privilege
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_FEATURE,

@@ -16,7 +16,7 @@ from dupe_audit.model import CleanupRule, FailedRow, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, step, transaction
+from dupe_audit.postgres.session import current_setting, snapshot, step
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, quotes_values, sqlstate
 from dupe_audit.postgres.trees import fragments_by_table
 from dupe_audit.preflight.samples import RowColumns, row_columns
@@ -49,7 +49,7 @@ def failures(connection: Connection, key: UniqueKey, rule: CleanupRule, error: D
         raise error
     with step(connection):
         key, relation = catalog.require(connection, key)
-        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, isolation="REPEATABLE READ", read_only=True):
+        with snapshot(connection):
             findings = _failing_rows(connection, relation, key, rule, show_keys=False)[0]
         findings = findings or path_findings(connection, key, relation)
     if not any(finding.severity == "error" for finding in findings):

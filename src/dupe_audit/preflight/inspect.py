@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
+from dupe_audit.postgres.session import snapshot, step
 from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
@@ -77,12 +77,12 @@ def preflight(
         if match and (refused := _sort_findings(_preliminary_findings(connection, *match, rule), accept)):
             return DuplicateReport(key=match[0], counts=None, findings=refused)
         try:
-            with nullcontext() if match and match[1].is_tree else _snapshot(connection, work_mem):
-                report = _count_in_snapshot(connection, key, rule, accept=accept, details=details)
+            with nullcontext() if match and match[1].is_tree else snapshot(connection, work_mem):
+                report = _count_insnapshot(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
                 raise
-            with _snapshot(connection, work_mem):
+            with snapshot(connection, work_mem):
                 findings, rows = require_failing(connection, *match, rule, error=error, show_keys=show_keys)
                 findings += catalog_findings(connection, *match, rule)
             return DuplicateReport(
@@ -94,13 +94,6 @@ def preflight(
         return report
 
 
-def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextManager[None]:
-    memory = {"work_mem": work_mem} if work_mem else {}
-    return transaction(
-        connection, lock_timeout=READ_LOCK_TIMEOUT, isolation="REPEATABLE READ", read_only=True, local=memory
-    )
-
-
 def _search_path_findings(
     connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]
 ) -> list[Finding]:
@@ -110,7 +103,7 @@ def _search_path_findings(
     return [replace(problem, severity="warning") if enforced else problem for problem in problems]
 
 
-def _count_in_snapshot(
+def _count_insnapshot(
     connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: Details
 ) -> DuplicateReport:
     """Return the report from the snapshot of the open transaction."""
@@ -128,15 +121,15 @@ def _count_in_snapshot(
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
     counting, parts, size = Counting(key, rule, relation, foreign_keys, compared, details), [], 0
     # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
-    snapshot = partial(_snapshot, connection, details.work_mem) if relation.is_tree else nullcontext
+    begin = partial(snapshot, connection, details.work_mem) if relation.is_tree else nullcontext
     for tables in fragments_by_handful(connection, relation, key, rule):
-        with snapshot():
+        with begin():
             parts += count_parts(connection, counting, tables)
         size += sum(table.bytes for table, _ in tables)
     measure = add_up([part.measure for part in parts])
     counts, differences = count_groups([part.groups for part in parts], measure, compared)
     child_counts = add_up_children([part.children for part in parts])
-    widest = widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
+    widest = widest_entry(connection, relation, key, rule, begin) if key.include else measure.widest_key
     findings += [
         *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),

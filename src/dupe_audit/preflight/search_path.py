@@ -8,11 +8,11 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import aliased
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, transaction
+from dupe_audit.postgres.session import current_setting, transaction
 from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION
 from dupe_audit.statements import literal, statement, text_array
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import Expression, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, step, transaction
+from dupe_audit.postgres.session import current_setting, step, transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_FEATURE,

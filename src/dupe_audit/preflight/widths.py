@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import Finding
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import snapshot, transaction
 from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.counts import compute_order, entry_of, measure_keys, width_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
@@ -21,12 +21,12 @@ from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 def measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return the findings of one scan of the table: the key is too wide, or cannot be computed for some rows."""
     try:
-        snapshot = partial(transaction, connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True)
-        widest = widest_entry(connection, relation, key, rule, snapshot, computes_order=True)
+        begin = partial(transaction, connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True)
+        widest = widest_entry(connection, relation, key, rule, begin, computes_order=True)
     except DBAPIError as error:
         if not may_be_an_expression(error, key, rule):
             raise
-        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, isolation="REPEATABLE READ", read_only=True):
+        with snapshot(connection):
             return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
     return width_findings(widest)
 
@@ -36,20 +36,20 @@ def widest_entry(
     relation: Relation,
     key: UniqueKey,
     rule: CleanupRule,
-    snapshot: Callable[[], AbstractContextManager[None]],
+    begin: Callable[[], AbstractContextManager[None]],
     *,
     computes_order: bool = False,
 ) -> int:
     """Return the bytes of the widest index entry, included columns among them.
 
     Args:
-        snapshot: in which each handful of tables is read.
+        begin: opens the transaction in which each handful of tables is read.
         computes_order: whether to compute the expressions of the order too.
     """
     widest = 0
     for tables in fragments_by_handful(connection, relation, entry_of(key), rule):
         pieces = [fragments for _, fragments in tables]
-        with snapshot():
+        with begin():
             widest = max([widest, *(measure.widest_key for measure in measure_keys(connection, pieces))])
             for fragments in pieces if computes_order else ():
                 compute_order(connection, fragments, rule)

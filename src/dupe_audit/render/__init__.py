@@ -2,14 +2,14 @@
 
 from dupe_audit.render.ledger import runs
 from dupe_audit.render.objects import dump, preflight_json, run_json, verify_json
-from dupe_audit.render.places import (
-    preflight_places,
-    preflight_places_json,
-    run_totals,
-    verify_places,
-    verify_places_json,
-)
 from dupe_audit.render.sample_file import check_file, write_file
+from dupe_audit.render.schemas import (
+    preflight_schemas,
+    preflight_schemas_json,
+    run_totals,
+    verify_schemas,
+    verify_schemas_json,
+)
 from dupe_audit.render.text import STYLES, plain_keys, preflight, unseen, verify
 from dupe_audit.render.values import size
 
@@ -23,8 +23,8 @@ __all__ = [
     "plain_keys",
     "preflight",
     "preflight_json",
-    "preflight_places",
-    "preflight_places_json",
+    "preflight_schemas",
+    "preflight_schemas_json",
     "run_json",
     "run_totals",
     "runs",
@@ -32,7 +32,7 @@ __all__ = [
     "unseen",
     "verify",
     "verify_json",
-    "verify_places",
-    "verify_places_json",
+    "verify_schemas",
+    "verify_schemas_json",
     "write_file",
 ]

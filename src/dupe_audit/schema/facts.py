@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from dupe_audit.statements import ident
 
@@ -37,6 +37,11 @@ class Index:
     deferred: bool
     definition: str
     is_partition: bool = False  #: belongs to an index on a partitioned table
+
+    @property
+    def kind(self) -> Literal["primary key", "constraint", "index"]:
+        """What it is to those who read the table's definition."""
+        return "primary key" if self.primary else "constraint" if self.constraint else "index"
 
     @property
     def uniqueness(self) -> tuple[Any, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.planner import NO_INDEX
+from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     INDETERMINATE_COLLATION,
@@ -33,9 +34,6 @@ UNDEFINED = (
     UNDEFINED_TABLE,
     INDETERMINATE_COLLATION,
 )
-
-#: planner settings that are switched off, so that no scan reads an index, which could be corrupt
-_INDEX_SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
 
 
 def describe_key(index: Index) -> str:
@@ -86,7 +84,7 @@ def count_extras(connection: Connection, table: str, index: Index) -> int:
         table: the table's name as SQL.
         index: a unique index; it need not exist, but the columns it reads must.
     """
-    with _without_index_scans(connection):
+    with settings(connection, NO_INDEX):
         return int(execute(connection, extras_sql(table, index)).scalar_one())
 
 
@@ -108,17 +106,6 @@ def compared(index: Index) -> list[str]:
         # Not `(expression) IS NOT NULL`, which is false for a composite value with a NULL in it.
         conditions += [f"pg_catalog.num_nulls({elements_sql(index)}) = 0"]
     return conditions
-
-
-@contextmanager
-def _without_index_scans(connection: Connection) -> Iterator[None]:
-    for name in _INDEX_SCANS:
-        execute(connection, f"SET {name} = off")
-    try:
-        yield
-    finally:
-        for name in _INDEX_SCANS:
-            execute(connection, f"RESET {name}")
 
 
 def digest_rows(connection: Connection, tables: Sequence[Table]) -> Rows:

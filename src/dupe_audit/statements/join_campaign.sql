@@ -4,4 +4,4 @@
 UPDATE dupe_audit.run r
 SET campaign = {campaign}
 WHERE r.campaign IS NULL AND r.revision IS NOT DISTINCT FROM {revision}::pg_catalog.text AND r.state <> 'restored'
-  AND r.schema_name = ANY ({places}) AND r.table_name = ANY ({tables})
+  AND r.schema_name = ANY ({schemas}) AND r.table_name = ANY ({tables})

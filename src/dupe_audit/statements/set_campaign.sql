@@ -2,6 +2,6 @@
 -- Lock: ROW EXCLUSIVE on dupe_audit.campaign, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.campaign
-SET places = {places}, query = {query}, state = {state},
+SET places = {schemas}, query = {query}, state = {state},
     finished_at = CASE WHEN {state} = 'open' THEN NULL ELSE pg_catalog.clock_timestamp() END
 WHERE id = {campaign}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
@@ -16,7 +15,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, settings, transaction
+from dupe_audit.postgres.session import settings, snapshot
 from dupe_audit.postgres.trees import execute_each, fragments_by_handful
 from dupe_audit.statements import fill_known, statement, template
 
@@ -40,15 +39,6 @@ def count(
     Args:
         counts_rows: whether to count the rows too; those of a tree are counted with its extras.
     """
-    memory = {"work_mem": work_mem} if work_mem else {}
-    snapshot = partial(
-        transaction,
-        connection,
-        lock_timeout=READ_LOCK_TIMEOUT,
-        isolation="REPEATABLE READ",
-        read_only=True,
-        local=memory,
-    )
     extras, rows = 0, 0
     misplaced: list[Finding] = []
     number = 0 if relation.is_tree else None
@@ -56,11 +46,11 @@ def count(
         # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
         for leaves in fragments_by_handful(connection, relation, key, CleanupRule()):
             number = int(number or 0) + len(leaves)
-            with snapshot():
+            with snapshot(connection, work_mem):
                 for (leaf, _), counted in zip(leaves, _leaf_counts(connection, leaves), strict=True):
                     extras, rows = extras + counted.extras, rows + counted.rows
                     misplaced += _misplaced(leaf, counted.misplaced)
-    with snapshot():
+    with snapshot(connection, work_mem):
         if not relation.is_tree:
             of_citus = citus.propagate_settings(connection, relation, SEQUENTIAL)
             holes = catalog.fragments(connection, relation, key, CleanupRule())

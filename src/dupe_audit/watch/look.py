@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from dupe_audit import ledger
+from dupe_audit.model import LOCK_TIMEOUT
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import AT_WORK_NAMESPACE, LOCK_NAMESPACE
 from dupe_audit.postgres.poolers import pooler
@@ -25,7 +26,7 @@ from dupe_audit.watch.phases import only_spared, phase_of, restores
 #: the limits of our own statements: a viewer gives up before it delays another session
 LIMITS = {
     "statement_timeout": "5s",
-    "lock_timeout": "500ms",
+    "lock_timeout": LOCK_TIMEOUT,
     "default_transaction_read_only": "on",
     "default_transaction_isolation": "read committed",
     "application_name": "dupe-audit watch",

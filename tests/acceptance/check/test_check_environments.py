@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.checks.trial.redirect import in_terms_of
+from dupe_audit.postgres.urls import sqlalchemy_url
 
 GENERIC = """
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_the_url_that_env_py_gets_names_an_installed_driver(orders, server):
 )
 def test_the_projects_own_driver_is_kept_if_it_is_installed(own, driver):
     """An env.py that creates an asynchronous engine from the URL may depend on it."""
-    assert f"{driver}://u:p%40w@h:1/d" == in_terms_of(own, "postgresql+psycopg://u:p%40w@h:1/d")
+    assert f"{driver}://u:p%40w@h:1/d" == sqlalchemy_url("postgresql+psycopg://u:p%40w@h:1/d", own)
 
 
 def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit_here):

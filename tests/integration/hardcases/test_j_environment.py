@@ -155,7 +155,7 @@ def test_h197_wait_for_the_ledger_stops_no_concurrent_build(sql, conn, psycopg_c
 
 def test_h197_wait_for_the_ledger_ends_with_the_session_that_holds_it(sql, conn, psycopg_connect, monkeypatch):
     """If another session does not finish the ledger in time, the run ends, and names that session; nothing changed."""
-    monkeypatch.setattr(locking, "LEDGER_PATIENCE", "200ms")
+    monkeypatch.setattr(locking, "LEDGER_LOCK_TIMEOUT", "200ms")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     creator = psycopg_connect(autocommit=True)
     creator.execute(f"SELECT pg_advisory_lock({LOCK_NAMESPACE}, 0)")

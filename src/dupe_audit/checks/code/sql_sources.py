@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dupe_audit.checks.accept import accepted
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import accepted
 
 #: replaces a part of a statement that is known only at run time
 HOLE = "dupe_audit_hole"

@@ -73,7 +73,7 @@ class Included:
             kind: str = model_key.kind
         else:
             assert index is not None  # noqa: S101 - at least one of the two is given
-            kind = "primary key" if index.primary else "constraint" if index.constraint else "index"
+            kind = index.kind
         if kind == "primary key":
             return True
         type_: Literal["unique_constraint", "index"] = "unique_constraint" if kind == "constraint" else "index"

@@ -12,6 +12,7 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, UnaryExpression
 
 from dupe_audit.model import MAX_IDENTIFIER
+from dupe_audit.postgres.names import truncate_name
 
 _ORDERED = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
 #: SQL text that is one column and its order
@@ -108,12 +109,7 @@ def _names(name: Any, format_: Any, item: Any) -> frozenset[str]:
         written = format_(item).strip('"').replace('""', '"')
     except Exception:  # noqa: BLE001 - SQLAlchemy refuses, for example a name that is too long
         written = name
-    return frozenset(truncated(variant) for variant in (name, str(written)))
-
-
-def truncated(name: str) -> str:
-    """Return the part of a name that PostgreSQL keeps."""
-    return name.encode()[:MAX_IDENTIFIER].decode(errors="ignore")
+    return frozenset(truncate_name(variant, MAX_IDENTIFIER) for variant in (name, str(written)))
 
 
 def _column_names(columns: Any) -> frozenset[str]:

@@ -8,6 +8,8 @@ from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import finding
 
+RULE = "invalid-index"
+
 
 def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report indexes that are invalid after a revision, and were valid or did not exist before it."""
@@ -22,7 +24,7 @@ def check(evidence: Evidence) -> Iterator[ReportedFinding]:
                 continue
             reported.add((revision.id, index.name))
             yield ReportedFinding(
-                rule="invalid-index",
+                rule=RULE,
                 finding=finding("invalid-index-left", index.name, table=index.table),
                 place=revision.place(),
             )

@@ -15,6 +15,8 @@ from dupe_audit.findings import finding, quantity
 from dupe_audit.postgres.locks import ACCESS_EXCLUSIVE, STRONG_MODES
 from dupe_audit.seeding.facts import Filled
 
+RULE = "locks"
+
 #: lock → what it blocks
 BLOCKS = {mode: "reads and writes" if mode == ACCESS_EXCLUSIVE else "all writes" for mode in STRONG_MODES}
 WORK = {"scan": "scans", "build": "builds an index on", "rewrite": "rewrites"}
@@ -95,7 +97,7 @@ def _results(
             details = finding("lock-during-work", f"{mode} blocks {BLOCKS[mode]} while {doing}, {cost}", table=table)
             if table in roots.values():
                 details = replace(details, help=OF_A_TREE)
-            result = ReportedFinding(rule="locks", finding=details, place=revision.place(traced.line))
+            result = ReportedFinding(rule=RULE, finding=details, place=revision.place(traced.line))
             yield (revision.id, table, traced.statement), result, on_rows
 
 

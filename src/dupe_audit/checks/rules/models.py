@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator
 
 from dupe_audit.checks.evidence import Evidence, table_named
 from dupe_audit.checks.models.included import Included
-from dupe_audit.checks.models.keys import ModelKey, keys_of, truncated
+from dupe_audit.checks.models.keys import ModelKey, keys_of
 from dupe_audit.checks.report import Place, ReportedFinding
 from dupe_audit.findings import CheckId, finding
+from dupe_audit.model import MAX_IDENTIFIER
+from dupe_audit.postgres.names import truncate_name
 from dupe_audit.schema.facts import Catalog, Index, Table
+
+RULE = "models"
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
 
@@ -27,7 +31,7 @@ def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     declared: dict[int, list[ModelKey]] = {}
     for metadata in evidence.metadata:
         for model in metadata.tables.values():
-            table = table_named(evidence.final_schema, model.schema, truncated(str(model.name)))
+            table = table_named(evidence.final_schema, model.schema, truncate_name(str(model.name), MAX_IDENTIFIER))
             if table is not None and table.name != evidence.version_table and included.table(model, table.schema):
                 declared.setdefault(table.oid, []).extend(keys_of(model))
     for table in evidence.final_schema.tables:
@@ -65,7 +69,7 @@ def _compare(
 
 def _result(evidence: Evidence, id_: CheckId, subject: str, table: Table, index: Index | None) -> ReportedFinding:
     place = Place() if index is None else _place(evidence, index)
-    return ReportedFinding(rule="models", finding=finding(id_, subject, table=str(table)), place=place)
+    return ReportedFinding(rule=RULE, finding=finding(id_, subject, table=str(table)), place=place)
 
 
 def _place(evidence: Evidence, index: Index) -> Place:
@@ -80,12 +84,8 @@ def _place(evidence: Evidence, index: Index) -> Place:
     return creators[-1].place() if creators else Place()
 
 
-def _kind(index: Index) -> str:
-    return "primary key" if index.primary else "constraint" if index.constraint else "index"
-
-
 def _described(index: Index) -> str:
-    return f"{_kind(index)} {index.constraint or index.name} ({', '.join(index.elements)})"
+    return f"{index.kind} {index.constraint or index.name} ({', '.join(index.elements)})"
 
 
 def _pairs(declared: Iterable[ModelKey], indexes: Iterable[Index]) -> list[tuple[ModelKey, Index]]:
@@ -142,7 +142,7 @@ def _differences(key: ModelKey, index: Index) -> Iterator[str]:
         yield f"it is {existing}, but {declared} in the models"
     if _other_predicate(key, index):
         yield f"it covers {_rows(index.predicate)}, but {_rows(key.predicate)} in the models"
-    if key.kind != _kind(index):
+    if key.kind != index.kind:
         yield f"in the models it is {_with_article(key.kind)}"
     if not _same_name(key, index):
         yield f"in the models its name is {min(key.names)}"

@@ -8,6 +8,8 @@ from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import Place, ReportedFinding
 from dupe_audit.findings import finding
 
+RULE = "one-head"
+
 
 def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report a history with several heads; the place is the newest head's file."""
@@ -15,6 +17,4 @@ def check(evidence: Evidence) -> Iterator[ReportedFinding]:
         return
     ends = [revision for revision in evidence.revisions if revision.id in evidence.heads]
     place = ends[-1].place() if ends else Place()
-    yield ReportedFinding(
-        rule="one-head", finding=finding("several-heads", ", ".join(sorted(evidence.heads))), place=place
-    )
+    yield ReportedFinding(rule=RULE, finding=finding("several-heads", ", ".join(sorted(evidence.heads))), place=place)

@@ -17,6 +17,8 @@ from dupe_audit.checks.tracing.table_work import without_comments
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 
+RULE = "squawk"
+
 #: seconds allowed for one revision, which normally takes a few hundredths of a second
 PATIENCE = 60
 
@@ -76,7 +78,7 @@ def check(evidence: Evidence) -> Iterator[ReportedFinding]:
             details = finding("squawk", f"{revision.id}, {subject}")
             if advice is not None:
                 details = replace(details, help=f"{advice.rstrip('.')}. {details.help}")
-            yield ReportedFinding(rule="squawk", finding=details, place=revision.place())
+            yield ReportedFinding(rule=RULE, finding=details, place=revision.place())
 
 
 def _subjects(script: bytes, version_table: str) -> Iterator[tuple[str, str | None]]:

@@ -14,6 +14,8 @@ from dupe_audit.checks.trial.project import relative
 from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
+RULE = "writers"
+
 __all__ = ["check", "missing"]
 
 #: problem of an arbiter → finding
@@ -99,7 +101,7 @@ class _FileJudge:
         """Return a finding; a comment on or above *lines*, the first and the last of its statement, can accept it."""
         first, last = lines or (line, line)
         return ReportedFinding(
-            rule="writers",
+            rule=RULE,
             finding=finding(id_, subject, table=table),
             place=Place(file=self._file, line=line, revision=revision),
             accepted=id_ in self._source.accepts(first, last),

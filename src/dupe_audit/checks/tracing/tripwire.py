@@ -105,7 +105,7 @@ def _lock(session: Raw, names: Any) -> bool:
     if not targets:
         return False
     try:
-        session.execute(f"BEGIN; LOCK TABLE {targets} IN ROW EXCLUSIVE MODE NOWAIT".encode(), prepare=False)
+        session.execute(f"BEGIN; {statement('scratch/trace_lock', tables=targets)}".encode(), prepare=False)
     except psycopg.Error:
         _release(session)
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +19,17 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
 from dupe_audit.checks.trial.project import Project
-from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database, in_terms_of, redirected
+from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database, redirected
 from dupe_audit.connect import connect
 from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
 from dupe_audit.directives.loading import isolated
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
-from dupe_audit.findings import STEPS
+from dupe_audit.findings import STEPS, without_addresses
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
+from dupe_audit.postgres.urls import sqlalchemy_url
 from dupe_audit.statements import ident, literal, statement
-
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 UNSTAMPED = (
     "it ends without an error, but Alembic's version table does not contain it. The revision, or env.py before "
@@ -160,7 +158,7 @@ def on_scratch(url: str) -> Iterator[None]:
 
     ``DATABASE_URL``, which env.py may read, is *url* too. Everything is restored at the end.
     """
-    database_url = in_terms_of(os.environ.get("DATABASE_URL"), url)
+    database_url = sqlalchemy_url(url, os.environ.get("DATABASE_URL"))
     with redirected(url), isolated(database_url, quiet=logging.WARNING):
         yield
 
@@ -198,7 +196,7 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
         message = f"{reason(database_error)} (SQLSTATE {sqlstate(database_error)})"
     return Failure(
         # A message continues after it, and the address of an object in memory differs from one attempt to the next.
-        reason=_ADDRESS.sub("", message).rstrip("."),
+        reason=without_addresses(message).rstrip("."),
         sqlstate=UNIQUE_VIOLATION if duplicates_keep_coming else sqlstate(database_error) if database_error else None,
         line=_last_line(error, files),
         findings=frozenset(finding.id for finding in refusal.findings) if refusal else frozenset(),

@@ -15,12 +15,12 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
-from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
-from dupe_audit.checks.trial.redirect import in_terms_of
 from dupe_audit.config_file import alembic_config
 from dupe_audit.directives.loading import load as load_revisions
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import accepted
+from dupe_audit.postgres.urls import sqlalchemy_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Project:
         config = alembic_config(self.file, x=self.x)
         # Read without interpolation, so that a placeholder without a value is not an error here.
         project_url = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
-        config.set_main_option("sqlalchemy.url", in_terms_of(project_url, url).replace("%", "%%"))
+        # With the project's own driver, on which env.py may depend.
+        config.set_main_option("sqlalchemy.url", sqlalchemy_url(url, project_url).replace("%", "%%"))
         return config
 
 

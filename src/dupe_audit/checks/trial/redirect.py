@@ -12,7 +12,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from dupe_audit.errors import DupeAuditError
@@ -37,19 +37,6 @@ _MEANT = "dupe_audit_meant"
 
 class SeveralDatabases(DupeAuditError):
     """The project's ``env.py`` migrates several databases; the check has only one."""
-
-
-def in_terms_of(project_url: str | None, url: str) -> str:
-    """Return *url* with the driver of the project's own URL, if it is installed: its ``env.py`` may depend on it."""
-    try:
-        driver = make_url(project_url or "").drivername
-        if driver.startswith("postgresql+"):
-            same_driver = make_url(url).set(drivername=driver)
-            same_driver.get_dialect().import_dbapi()
-            return same_driver.render_as_string(hide_password=False)
-    except (ArgumentError, NoSuchModuleError, ImportError):
-        pass  # the placeholder of a template, or a driver that is not installed here
-    return url
 
 
 @contextmanager

@@ -23,10 +23,15 @@ from dupe_audit.directives.operations.constraints import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import BUILD_ATTEMPTS, GIVE_UP_AFTER, LOCK_TIMEOUT, BuildRule, UniqueKey, check_identifier
-
-#: limit of one attempt to drop an index; no other session waits behind it
-DROP_LOCK_TIMEOUT = "5s"
+from dupe_audit.model import (
+    BUILD_ATTEMPTS,
+    DROP_LOCK_TIMEOUT,
+    GIVE_UP_AFTER,
+    LOCK_TIMEOUT,
+    BuildRule,
+    UniqueKey,
+    check_identifier,
+)
 
 
 @directive("create_unique_index_online")

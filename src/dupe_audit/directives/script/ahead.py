@@ -33,9 +33,8 @@ from dupe_audit.directives.script.quoting import counting_settings, differing_co
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import READ_LOCK_TIMEOUT, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 

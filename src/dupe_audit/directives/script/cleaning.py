@@ -22,21 +22,6 @@ from dupe_audit.statements import literal, statement, template
 CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
 
 _RELID = "(v_holes ->> 'relid')::pg_catalog.oid"
-#: in a handler: children fail with the same SQLSTATE, and the server always names the child's table
-_LACKING = """
-                GET STACKED DIAGNOSTICS v_schema = SCHEMA_NAME, v_table = TABLE_NAME, v_constraint = CONSTRAINT_NAME;
-                IF pg_catalog.format('%I.%I', v_schema, v_table) = v_holes ->> 'table' AND NOT EXISTS (
-                        SELECT FROM pg_catalog.jsonb_array_elements(v_fks) AS f
-                        WHERE (f ->> 'child', f ->> 'constraint_name') = (v_holes ->> 'table', v_constraint)) THEN
-                    PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, NULL);
-                END IF;"""
-
-_FAILING = """
-            WHEN data_exception OR integrity_constraint_violation OR with_check_option_violation
-                 OR program_limit_exceeded OR out_of_memory THEN
-                -- The server's message would contain the value.
-                GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_table = COLUMN_NAME;
-                PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, v_table);"""
 
 #: signature of the procedure that cleans one leaf of a tree
 _CLEANS_LEAF = "dupe_audit_clean_leaf(v_run bigint, v_of_leaf pg_catalog.jsonb, v_referencing pg_catalog.jsonb)"
@@ -99,7 +84,8 @@ def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
         survivors = f"pg_temp.dupe_audit_fill({quoted('staged_survivors')}, v_holes)"
         judgements += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
     if rule.exact == "archive":
-        judgements += [_guarded("PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)")]
+        judgement = "PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"
+        judgements += [statement("offline_judge_keys", judgement=judgement)]
     # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     one_snapshot = ["COMMIT", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
     if rule.amends:
@@ -114,14 +100,6 @@ def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
         batching=settings_sql(BATCHING),
         judgements=lines(judgements, indent=8),
     )
-
-
-def _guarded(judgement: str) -> str:
-    """Return a judgement that computes keys; the server's message about a key can contain a value of a row."""
-    failing = "PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '')"
-    is_own = "pg_catalog.starts_with(SQLERRM, 'dupe-audit: ')"
-    handler = f"IF NOT {is_own} THEN {failing}; END IF; RAISE"
-    return f"BEGIN {judgement}; EXCEPTION WHEN OTHERS OR assert_failure THEN {handler}; END"
 
 
 def _batch(rule: CleanupRule) -> str:
@@ -172,8 +150,8 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         and_settled=settled if rule.amends else "",
         amend_again=amend_again if rule.amends else "",
         declared=lines(["v_schema text", "v_table text", "v_constraint text"] if rule.changes_rows else []),
-        lacking=_LACKING if rule.changes_rows else "",
-        failing=_FAILING if rule.changes_rows else "",
+        lacking=lines([template("offline_blame_change")] if rule.changes_rows else [], indent=16),
+        failing=lines([template("offline_blame_value")] if rule.changes_rows else [], indent=12),
         whole_groups=lines(whole_groups, indent=12),
         where_staged=literal(WHERE_STAGED),
         anywhere=literal(ANYWHERE),

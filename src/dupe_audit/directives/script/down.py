@@ -10,37 +10,16 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import undo_function
 from dupe_audit.directives.script.quoting import (
     constraint_exists,
+    lines,
     one_line,
-    quoted,
     table_sql,
     with_templates,
 )
 from dupe_audit.directives.script.undone import Undone
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import LONGEST_TIMEOUT, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
-from dupe_audit.postgres.session import LONGEST_TIMEOUT
 from dupe_audit.statements import ident, literal, statement
-
-#: a row can be changed in several batches, so the batches are undone one by one
-_IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format(
-                    'dupe_audit_id > (%s)', pg_temp.dupe_audit_fill({quoted("before_batch")},
-                        v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END"""
-
-_RECORD_IMAGES = f"""
-            EXECUTE pg_temp.dupe_audit_fill({quoted("record_images")}, pg_catalog.jsonb_build_object(
-                'run', v_run.id, 'batch', v_batch, 'amended', 0, 'merged', 0, 'reverted', v_reverted));"""
-
-
-#: an index of a partitioned table cannot be dropped concurrently; of another table it is left to the next statement
-_DROP_OF_TREE = (
-    "EXECUTE (SELECT 'DROP INDEX ' || d.qualified_name FROM pg_temp.dupe_audit_droppable_index(false) AS d "
-    "WHERE d.droppable)"
-)
-_NO_TREE_TO_DROP = (
-    "(SELECT c.relkind <> 'p' OR NOT d.droppable "
-    "FROM pg_catalog.pg_class c, pg_temp.dupe_audit_droppable_index(false) AS d WHERE c.oid = ({relid}))"
-)
 
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
@@ -96,9 +75,9 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
         script.write(_record_index(key))
-        script.retried(
-            _DROP_OF_TREE, _NO_TREE_TO_DROP.format(relid=catalog.relid_sql(key)), catalog.relid_sql(key), rule
-        )
+        relid = catalog.relid_sql(key)
+        is_gone = f"({statement('offline_no_tree_index', relid=relid)})"
+        script.retried(statement("offline_drop_tree_index"), is_gone, relid, rule)
         script.line("SELECT droppable FROM pg_temp.dupe_audit_droppable_index(false) \\gset dupe_audit_")
         script.line("\\endif")
         script.line("\\if :dupe_audit_droppable")
@@ -139,7 +118,8 @@ def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
             if script.needs_part("revert"):
                 script.write(with_templates("offline_revert", run_relation=literal(statement("run_relation"))))
             revert = "\n    v_reverted := pg_temp.dupe_audit_revert(v_part);"
-            of_batch, record_images = _IN_ITS_BATCH, _RECORD_IMAGES
+            of_batch = with_templates("offline_in_its_batch")
+            record_images = lines([with_templates("offline_record_reverted")], indent=12)
         script.write(with_templates("offline_put", revert=revert))
         script.write(
             with_templates(

@@ -11,8 +11,8 @@ from dupe_audit import ledger
 from dupe_audit.constraint import BUILDING, pause_before
 from dupe_audit.directives.script.errors import failing_holes, try_holes
 from dupe_audit.directives.script.quoting import interval, quoted
-from dupe_audit.model import WIDEST_KEY, BuildRule
-from dupe_audit.postgres.session import AT_ONCE, IDLE_LIMIT, UNHURRIED
+from dupe_audit.model import IDLE_LIMIT, WIDEST_KEY, BuildRule
+from dupe_audit.postgres.session import AT_ONCE, UNHURRIED
 from dupe_audit.statements import literal, statement, template
 
 #: what the script sets for its session, and resets at its end

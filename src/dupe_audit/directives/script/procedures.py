@@ -6,9 +6,9 @@ from dupe_audit import ledger
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import comparison_holes, interval, with_templates
 from dupe_audit.directives.script.undone import Undone
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import LEDGER_LOCK_TIMEOUT, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.locking import LEDGER_PATIENCE, LOCK_NAMESPACE, lock_holder_sql
+from dupe_audit.postgres.locking import LOCK_NAMESPACE, lock_holder_sql
 from dupe_audit.statements import literal, statement, template, text_array
 
 #: what a script says, inside a literal, about a table for which it was not printed
@@ -57,7 +57,7 @@ def open_run(
             run_holder=lock_holder_sql("v_relid"),
             try_ledger_lock=statement("try_ledger_lock", namespace=str(LOCK_NAMESPACE)),
             ledger_holder=lock_holder_sql("0"),
-            ledger_patience=literal(LEDGER_PATIENCE),
+            ledger_patience=literal(LEDGER_LOCK_TIMEOUT),
             citus_kind=literal(statement("citus_kind", relid="$1")),
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 
 from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
+from dupe_audit.postgres.planner import ranking_settings, settings_sql
 from dupe_audit.statements import ident, literal, names, statement, template, text_array
 
 #: begins and ends a template in the script
@@ -97,7 +97,7 @@ def counting_settings(work_mem: str | None) -> str:
     Args:
         work_mem: memory for its sort, as PostgreSQL writes sizes; None for the server's setting.
     """
-    return settings_sql(SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {}))
+    return settings_sql(ranking_settings(work_mem))
 
 
 def constraint_exists(key: UniqueKey) -> str:
@@ -121,4 +121,5 @@ def parts_of_run(column: str, expressions: str, *, without: bool = False) -> str
 
 def lines(statements: Iterable[str], *, indent: int = 4) -> str:
     """Return statements for the end of a line of a procedure, each on its own line."""
-    return "".join(f"\n{' ' * indent}{each};" for each in statements)
+    start = f"\n{' ' * indent}"
+    return "".join(start + each.replace("\n", start) + ";" for each in statements)

@@ -33,10 +33,6 @@ _LACKING = (
 )
 
 
-#: nothing about the root alone: the cleanup has judged that, or the build will show it
-_NO_BLOCKERS = "SELECT NULL::pg_catalog.text AS id, NULL::pg_catalog.text AS subject WHERE false"
-
-
 def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, options: Overrides, may_clean: bool) -> None:
     """Write what builds the index of each leaf, adopts them all, and counts; needs ``state_function`` before it.
 
@@ -130,7 +126,9 @@ def _functions(script: Script, key: UniqueKey, rule: BuildRule, options: Overrid
             "offline_enter_parts",
             relid=relid,
             tree=tree,
-            blockers=tree_blockers(_NO_BLOCKERS, text_array(filter(None, key.names)), relid="v_root"),
+            blockers=tree_blockers(
+                statement("offline_no_blockers"), text_array(filter(None, key.names)), relid="v_root"
+            ),
             errors=_errors(options.accept),
             is_constraint=is_constraint,
         )

@@ -20,50 +20,50 @@ _COUNTS = ("rows", "groups", "extras", "exact_groups", "divergent_groups")
 Report = DuplicateReport | VerifyReport
 
 
-def preflight_places(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
+def preflight_schemas(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
     """Write a table per key, with a line per schema."""
-    for title, places in _by_key(reports):
+    for title, group in _by_key(reports):
         header = ("schema", *(name.replace("_", " ") for name in _COUNTS), "findings")
         body = [
             (
-                str(place.key.schema),
-                *(_shown(getattr(place.counts, name, None)) for name in _COUNTS),
-                _ids(place.findings),
+                str(report.key.schema),
+                *(_shown(getattr(report.counts, name, None)) for name in _COUNTS),
+                _ids(report.findings),
             )
-            for place in places
+            for report in group
         ]
-        total = _totals(places)
+        total = _totals(group)
         last = ("total", *(f"{total[name]:,}" for name in _COUNTS), f"{total['clean']:,} clean")
-        _write(title, header, [*body, last], places, style, file)
+        _write(title, header, [*body, last], group, style, file)
 
 
-def verify_places(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
+def verify_schemas(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
     """Write a table per key, with a line per schema."""
-    for title, places in _by_key(reports):
+    for title, group in _by_key(reports):
         header = ("schema", "enforced", "rows", "extras", "run", "findings")
         body = [
             (
-                str(place.key.schema),
-                "yes" if place.enforced else "NO",
-                _shown(place.rows),
-                _shown(place.extras),
-                str(place.run.id) if place.run else "-",
-                _ids(place.findings),
+                str(report.key.schema),
+                "yes" if report.enforced else "NO",
+                _shown(report.rows),
+                _shown(report.extras),
+                str(report.run.id) if report.run else "-",
+                _ids(report.findings),
             )
-            for place in places
+            for report in group
         ]
-        enforced = sum(place.enforced for place in places)
-        rows, extras = (sum(getattr(place, name) or 0 for place in places) for name in ("rows", "extras"))
-        last = ("total", f"{enforced:,}", f"{rows:,}", f"{extras:,}", "", f"{_clean(places):,} clean")
-        _write(title, header, [*body, last], places, style, file)
+        enforced = sum(report.enforced for report in group)
+        rows, extras = (sum(getattr(report, name) or 0 for report in group) for name in ("rows", "extras"))
+        last = ("total", f"{enforced:,}", f"{rows:,}", f"{extras:,}", "", f"{_clean(group):,} clean")
+        _write(title, header, [*body, last], group, style, file)
 
 
-def preflight_places_json(reports: Sequence[DuplicateReport]) -> dict[str, Any]:
+def preflight_schemas_json(reports: Sequence[DuplicateReport]) -> dict[str, Any]:
     """Return the objects of the schemas, and their totals."""
     return {"places": [preflight_json(report) for report in reports], "totals": _totals(reports)}
 
 
-def verify_places_json(reports: Sequence[VerifyReport]) -> dict[str, Any]:
+def verify_schemas_json(reports: Sequence[VerifyReport]) -> dict[str, Any]:
     """Return the objects of the schemas, and their totals."""
     totals: dict[str, int] = {"places": len(reports), "ok": sum(report.ok for report in reports)}
     for name in ("rows", "extras"):
@@ -104,11 +104,11 @@ def _by_key(reports: Sequence[Any]) -> list[tuple[str, list[Any]]]:
         key: UniqueKey = report.key
         keys.setdefault((key.table, key.columns, key.where, key.name), []).append(report)
     titles = []
-    for places in keys.values():
-        key = places[0].key
+    for group in keys.values():
+        key = group[0].key
         name = f", {key.name}" if key.name else ""
         where = f" WHERE {key.where}" if key.where else ""
-        titles.append(f"{key.table} ({', '.join(key.elements)}){where}{name}: {quantity(len(places), 'schema')}")
+        titles.append(f"{key.table} ({', '.join(key.elements)}){where}{name}: {quantity(len(group), 'schema')}")
     return list(zip(titles, keys.values(), strict=True))
 
 
@@ -124,7 +124,7 @@ def _write(
     title: str,
     header: Sequence[str],
     body: Sequence[Sequence[str]],
-    places: Sequence[Report],
+    reports: Sequence[Report],
     style: str,
     file: IO[str],
 ) -> None:
@@ -143,7 +143,7 @@ def _write(
             ]
             line = Text("  " + plain("  ".join(cells)).rstrip(), style="bold" if number in (0, len(body)) else "")
             out.print(line, soft_wrap=True)
-    for first, schemas in _kinds(places):
+    for first, schemas in _kinds(reports):
         of = f"in {quantity(len(schemas), 'schema')}: {', '.join(schemas[:5])}{', …' if len(schemas) > 5 else ''}"
         example = f"{first.message} {first.help}"
         if style == "markdown":
@@ -155,13 +155,13 @@ def _write(
     file.write("\n")
 
 
-def _kinds(places: Sequence[Report]) -> list[tuple[Finding, list[str]]]:
+def _kinds(reports: Sequence[Report]) -> list[tuple[Finding, list[str]]]:
     """Return the first finding of each kind that is more than an info, with all schemas that have one."""
     kinds: dict[str, tuple[Finding, list[str]]] = {}
-    for place in places:
-        for finding in place.findings:
+    for report in reports:
+        for finding in report.findings:
             if finding.severity != "info":
                 schemas = kinds.setdefault(finding.id, (finding, []))[1]
-                if str(place.key.schema) not in schemas:
-                    schemas.append(str(place.key.schema))
+                if str(report.key.schema) not in schemas:
+                    schemas.append(str(report.key.schema))
     return list(kinds.values())

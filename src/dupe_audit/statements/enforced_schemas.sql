@@ -6,7 +6,7 @@ FROM (
     SELECT n.nspname::pg_catalog.text AS schema, c.oid
     FROM pg_catalog.pg_namespace n
     JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
-    WHERE n.nspname = ANY ({places}) AND c.relname = {table_name}
+    WHERE n.nspname = ANY ({schemas}) AND c.relname = {table_name}
       AND EXISTS (SELECT FROM dupe_audit.run r
                   WHERE r.schema_name = n.nspname AND r.table_name = {table_name} AND r.state = 'enforced'
                     AND r.relation::pg_catalog.oid = c.oid AND r.constraint_name = {constraint_name}
