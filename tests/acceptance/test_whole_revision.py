@@ -314,7 +314,7 @@ def test_a_revision_that_reads_data_says_so(sql, project):
     project.revision("0002", "0001", f"{CLEAN}\n{READS}{ENFORCE}")
     code, output = project.run("upgrade", "head")
     assert (0, [(2,)]) == (code, rows(sql)), output
-    assert "revision 0002 cannot be read to its end without executing it" in output
+    assert "revision 0002 cannot be read to its end without a database" in output
     assert "(0002.py, line 10)" in output
 
 

@@ -71,7 +71,7 @@ def test_leaf_that_a_reader_holds(sql, conn, psycopg_connect, tree, held):
 
 def test_leaf_that_a_writer_holds(sql, conn, psycopg_connect, tree, monkeypatch):
     """No build waits for an old writer of one leaf before every other leaf has its index."""
-    monkeypatch.setattr("dupe_audit.constraint.existing.LONG", 0)
+    monkeypatch.setattr("dupe_audit.constraint.existing_index.LONG", 0)
     list(cleanup(conn, KEY, CleanupRule()))
     writer = psycopg_connect()
     writer.execute("UPDATE t_a SET k = k")
@@ -85,7 +85,7 @@ def test_leaf_that_a_writer_holds(sql, conn, psycopg_connect, tree, monkeypatch)
 
 def test_leaves_whose_builds_would_wait(sql, conn, psycopg_connect, tree, monkeypatch):
     """If writers hold several leaves, none of those is built, and the error names each."""
-    monkeypatch.setattr("dupe_audit.constraint.existing.LONG", 0)
+    monkeypatch.setattr("dupe_audit.constraint.existing_index.LONG", 0)
     list(cleanup(conn, KEY, CleanupRule()))
     writer = psycopg_connect()
     writer.execute("UPDATE t_a SET k = k")

@@ -64,10 +64,10 @@ def _rule_obstacles(key: UniqueKey, rule: CleanupRule, table: CitusTable) -> lis
     if table.is_sharded and table.distribution_column not in key.names:
         reasons.append(
             f"a unique key has to contain the distribution column {table.distribution_column}, because no node sees "
-            "the rows of another one"
+            "another node's rows"
         )
     if not key.is_plain or any(part.expression for part in rule.orderings):
-        reasons.append("its key and its order can be made of columns only")
+        reasons.append("its key and its order_by can contain only columns")
     return reasons
 
 
@@ -79,7 +79,7 @@ def _catalog_obstacles(connection: Connection, relation: Relation, table: CitusT
     if not row.has_primary_key:
         return ["it has no primary key, the only identity of a row that holds on every node"]
     if table.is_sharded and row.foreign_keys:
-        return [f"foreign keys reference it ({row.foreign_keys}), and children on other nodes cannot be looked for"]
+        return [f"foreign keys reference it ({row.foreign_keys}), and children on other nodes cannot be found"]
     if row.acting_foreign_keys:
         return [f"deleting its rows would also change rows of other tables ({row.acting_foreign_keys})"]
     return []

@@ -100,8 +100,9 @@ def shards_beside(connection: Connection, relation: Relation, archive: str) -> l
     own = shards(connection, relation.relid)
     if [(shard.host, shard.port) for shard in own] != [(shard.host, shard.port) for shard in beside]:
         raise DupeAuditError(
-            f"{archive} is not divided among the nodes as {relation.name} is, which was distributed later, or in "
-            "another way. Undo that, or move the archived rows by hand and purge the run (dupe-audit runs lists it)."
+            f"{archive} is not divided among the nodes as {relation.name} is: after the archive was created, the "
+            "table was distributed, or distributed in another way. Undo that, or move the archived rows by hand and "
+            "purge the run (dupe-audit runs lists it)."
         )
     return beside
 

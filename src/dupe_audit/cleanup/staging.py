@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from dupe_audit import children, insertable, ledger
 from dupe_audit.cleanup import changes
+from dupe_audit.cleanup.change_trial import try_changes
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
-from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused

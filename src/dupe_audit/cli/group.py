@@ -121,8 +121,8 @@ def _traceback(error: Exception) -> str:
 def main(ctx: click.Context, database_url: str | None, config: str | None, section: str) -> None:
     """Put a unique constraint on a live PostgreSQL table that already holds duplicates.
 
-    Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online). These commands inspect
-    before, prove afterwards, and put rows back.
+    Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online). These commands inspect the
+    table before, verify the result afterwards, and put rows back.
 
     \b
     Example: dupe-audit preflight --table orders -c customer_id -c placed_at

@@ -26,8 +26,8 @@ from dupe_audit.cli.options import (
 from dupe_audit.cli.progress import progress
 from dupe_audit.cli.schemas import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.directives.declared import DeclaredKey
+from dupe_audit.directives.ledger_runs import as_renamed, latest_run, missing_run
 from dupe_audit.directives.plain_keys import verify_plain
-from dupe_audit.directives.recorded import as_renamed, latest_run, missing_run
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression, UniqueKey, Unseen, VerifyReport
 from dupe_audit.postgres import catalog
@@ -68,8 +68,8 @@ def verify_command(
 
     Without --table: every key that applied revisions declare.
 
-    The verdict does not depend on a rule, so that a command line of preflight can be used: of the options from --keep
-    to --ignore, only whether they fit together is checked, not whether their columns exist.
+    The options from --keep to --ignore do not affect the verdict. They are accepted so that a command line of preflight
+    can be reused; verify checks only that they fit together, not that their columns exist.
 
     \b
     Example: dupe-audit verify --table agent_actions --name unique_action_per_correlation_timestamp

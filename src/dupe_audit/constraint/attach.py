@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.existing import settled
+from dupe_audit.constraint.existing_index import settled
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.tree import Tree
 from dupe_audit.constraint.work import ConstraintWork, constraint_form, work_on

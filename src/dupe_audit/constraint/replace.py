@@ -14,8 +14,8 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.missing_table import missing_table
 from dupe_audit.postgres.session import step
 from dupe_audit.statements import ident, statement
 
@@ -57,7 +57,7 @@ def drop_findings(connection: Connection, key: UniqueKey, *, keeps_adopted: bool
     """
     match = catalog.find(connection, key)
     if match is None:
-        return [absent_table(connection, key, subject=key.table)]
+        return [missing_table(connection, key, subject=key.table)]
     _, relation = match
     owner = name_owner(connection, relation, str(key.name))
     run = ledger.find_by_constraint(connection, relation.relid, str(key.name))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from dupe_audit.constraint.existing import settled
+from dupe_audit.constraint.existing_index import settled
 from dupe_audit.constraint.index import build
 from dupe_audit.constraint.window import TOO_LONG, build_held
 from dupe_audit.constraint.work import ConstraintWork

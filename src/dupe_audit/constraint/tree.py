@@ -17,7 +17,7 @@ from dataclasses import replace
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.existing import judged, require_quiet, require_same
+from dupe_audit.constraint.existing_index import judged, require_quiet, require_same
 from dupe_audit.constraint.part_names import part_names
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.work import ConstraintWork, constraint_form

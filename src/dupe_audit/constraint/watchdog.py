@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from dupe_audit.findings import describe_session
 from dupe_audit.model import milliseconds
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.patience import Throttle
@@ -101,7 +102,7 @@ def _follow(
         if waits:
             cursor.execute(waits)
             if waiting := cursor.fetchone():
-                watch.gave_way = f"pid {waiting[0]} ({waiting[1] or 'no name'})"
+                watch.gave_way = describe_session(waiting[0], waiting[1])
                 cursor.execute(statement("cancel_backend", pid=str(pid)))
                 return
         cursor.execute(progress)
@@ -125,9 +126,8 @@ def _describe(row: Any) -> str:
     phase, total, done, locker, blocks, blocks_done, tuples, tuples_done, application, state, seconds = row
     if phase.startswith("waiting"):
         # A prepared transaction has no backend.
-        open_for = "" if seconds is None else f", open for {seconds:,.0f} s"
         blocker = (
-            f"pid {locker} ({application or 'no name'}, {state or 'state hidden'}{open_for})"
+            describe_session(locker, application, state or None, seconds)
             if locker
             else "a prepared transaction (see pg_prepared_xacts)"
         )

@@ -133,9 +133,9 @@ def _dlq(section: Section, kafka: KafkaSettings) -> DlqSettings:
     if settings.topic.startswith("^"):
         section.fail("topic", f"{settings.topic!r} is not a topic name; regular expressions are not supported.")
     if set(map(settings.topic_of, kafka.topics)) & set(kafka.topics):
-        section.fail("topic", "dead letters would be written to a topic that events are read from.")
+        section.fail("topic", "dlq.topic: dead letters would go to a topic that events are read from. Name another.")
     if settings.replay_group == kafka.group:
-        section.fail("replay_group", "the replay needs a group other than the consumer's.")
+        section.fail("replay_group", "dlq.replay_group: the replay needs a group other than the consumer's.")
     poll_interval = kafka.librdkafka.get("max.poll.interval.ms", "300000")
     if poll_interval.isdecimal() and settings.timeout >= int(poll_interval):
         section.fail(

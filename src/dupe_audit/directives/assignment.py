@@ -116,7 +116,7 @@ def judge(worker: Worker, first: MigrateOperation) -> Examiner:
             return examiner
         if recording.obstacle and not execution.schema:
             log.warning(
-                "revision %s cannot be read to its end without executing it: %s; everything after that is judged when "
+                "revision %s cannot be read to its end without a database: %s; everything after that is judged when "
                 "it is executed",
                 execution.revision,
                 recording.obstacle.reason,

@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
 from dupe_audit.directives.execution import Execution, located
+from dupe_audit.directives.ledger_runs import latest_run
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.recorded import latest_run
 from dupe_audit.errors import Refused
 from dupe_audit.findings import done_to_rows, quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey

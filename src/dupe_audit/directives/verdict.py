@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.cleanup import try_ahead
 from dupe_audit.constraint import drop_findings, has_definition, is_absent, temporary_name
+from dupe_audit.directives.ledger_runs import kept_constraints, left_duplicates, missing_run
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -19,16 +20,15 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.recorded import kept_constraints, left_duplicates, missing_run
 from dupe_audit.directives.recording import Item
 from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import require_encodable
+from dupe_audit.postgres.missing_table import missing_table
 from dupe_audit.preflight import judge, preflight, try_index
 
 #: findings that do not stop a build: it deletes and inserts nothing, and it waits for another one
@@ -128,7 +128,7 @@ class Examiner:
             if match and not findings:
                 findings, problems = self._run_problems(match[1], lambda: self._run_to_restore(match[1], key))
             elif match is None and self._requires_run:
-                findings = [absent_table(self._connection, key)]
+                findings = [missing_table(self._connection, key)]
         return Verdict(
             operation=operation, subject=subject(operation, located), findings=tuple(findings), problems=tuple(problems)
         )

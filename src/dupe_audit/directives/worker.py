@@ -106,7 +106,7 @@ class Worker:
         for dropped in retiring:
             old = str(dropped.key.name)
             if dropped not in self.execution.consumed and has_definition(self.connection, key, old):
-                log.info("%s has the definition of %s, so it is renamed", old, key.name)
+                log.info("%s already has the definition of %s, so it is renamed, and nothing is built", old, key.name)
                 rename(self.connection, key, old, rule)
                 self.execution.consumed.append(dropped)
                 self.execution.facts.append(f"{key.form} {old} on {key.table} was renamed to {key.name}")

@@ -1,4 +1,6 @@
-"""The catalogue of findings: what is wrong and what to do, in one place for all commands. One page each in the docs.
+"""The catalogue of findings: what is wrong and what to do, for all commands. One page each in the docs.
+
+A step may replace the help where it knows more about the table, such as the command that creates a missing constraint.
 
 ``{subject}`` is what the finding is about: a name, a quantity, a pid. ``{table}`` is the qualified table.
 """
@@ -13,7 +15,14 @@ from dupe_audit.findings.comments import accepted
 from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.findings.wording import done_to_rows, quantity, similar, without_addresses, without_passwords
+from dupe_audit.findings.wording import (
+    describe_session,
+    done_to_rows,
+    quantity,
+    similar,
+    without_addresses,
+    without_passwords,
+)
 
 __all__ = [
     "CATALOGUE",
@@ -26,6 +35,7 @@ __all__ = [
     "Severity",
     "StepId",
     "accepted",
+    "describe_session",
     "done_to_rows",
     "finding",
     "finding_id",

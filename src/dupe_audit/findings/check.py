@@ -89,7 +89,7 @@ CHECK: dict[CheckId, Entry] = {
         "In downgrade(), undo everything that upgrade() does: objects, types, and what it stored elsewhere.",
         acceptable=True,
     ),
-    "refused-as-told": Entry(
+    "refused-as-configured": Entry(
         "info",
         "The revision refused some of the duplicates, as it is meant to, and changed nothing: {subject}.",
         "No action needed if a person is to decide about them. The check continued without them.",

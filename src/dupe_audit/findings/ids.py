@@ -128,7 +128,7 @@ CheckId = Literal[
     "uniqueness-not-tried",
     "downgrade-fails-on-rows",
     "second-upgrade-fails",
-    "refused-as-told",
+    "refused-as-configured",
     "not-seeded",
     "lock-during-work",
     "invalid-index-left",

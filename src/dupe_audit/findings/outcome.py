@@ -25,7 +25,7 @@ OUTCOME: dict[StepId, Entry] = {
     ),
     "misplaced-rows": Entry(
         "error",
-        "{table} holds {subject} that belong to another partition, so equal keys can lie in several partitions, and no constraint sees it.",
+        "{table} holds {subject} that belong to another partition, so equal keys can be in several partitions, and the constraint does not prevent that.",
         "The hash function or the collation of the partition key has changed since they were written. Move them: delete them from "
         "the partition and insert them through the partitioned table, in one transaction.",
     ),

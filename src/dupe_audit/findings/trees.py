@@ -44,12 +44,12 @@ TREES: dict[StepId, Entry] = {
     ),
     "partition-referenced": Entry(
         "error",
-        "A foreign key references the single partition {table}: {subject}. Its rows would not follow, and would not be counted.",
+        "A foreign key references the single partition {table}: {subject}. Rows that reference the partition through it would be neither counted nor pointed at the survivors.",
         "Let the foreign key reference the partitioned table, or drop it for the time of the cleanup.",
     ),
     "lock-table-too-small": Entry(
         "error",
-        "A downgrade would have to lock every table and index of {table} at once: {subject}. The upgrade would succeed, and its way back fail.",
+        "A downgrade would have to lock every table and index of {table} at once: {subject}. The upgrade would succeed, but the downgrade would fail.",
         "Raise max_locks_per_transaction and restart the server first. To upgrade without a way back, accept this finding.",
         acceptable=True,
     ),

@@ -38,6 +38,23 @@ def done_to_rows(*, archived: int = 0, amended: int = 0, merged: int = 0, change
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
+def describe_session(
+    pid: int, name: str | None, state: str | None = "", seconds: float | None = None, more: str = "", where: str = ""
+) -> str:
+    """Return a session of another client as messages and logs name it, such as ``pid 4711 (app, active)``.
+
+    Args:
+        name: its application, else its role; a role without ``pg_read_all_stats`` may see neither.
+        state: as in ``pg_stat_activity``; None if it may not be seen, empty to leave it out.
+        seconds: since its transaction began, if that is known.
+        more: what else is known, such as the lock that it holds.
+        where: where it is, such as `` on db2:5432``.
+    """
+    open_for = "" if seconds is None else f"open for {seconds:,.0f} s"
+    parts = [name or "no name", "state hidden" if state is None else state, open_for, more]
+    return f"pid {pid}{where} ({', '.join(filter(None, parts))})"
+
+
 def similar(name: str, names: Iterable[str]) -> str:
     """Return a question with the names that a mistyped one can have meant; empty if none is like it."""
     matches = get_close_matches(name, sorted(names), n=2)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
-from dupe_audit.findings import quantity
+from dupe_audit.findings import describe_session, quantity
 from dupe_audit.model import GIVE_UP_AFTER, LEDGER_LOCK_TIMEOUT
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
@@ -48,11 +48,8 @@ def holders(connection: Connection, relid: int) -> str:
 def _holder(row: RowMapping, where: str = "") -> str:
     if row["pid"] is None:
         return f"prepared transaction {row['gid']!r}{where} ({row['lock']})"
-    name = row["application_name"] or row["usename"] or "another role"
-    # A role without pg_read_all_stats sees neither; nor does anybody if the transaction has just ended.
-    state = row["state"] or "state hidden"
-    open_for = "" if row["seconds"] is None else f"open for {row['seconds']:,} s, "
-    return f"pid {row['pid']}{where} ({name}, {state}, {open_for}{row['lock']})"
+    name, state = row["application_name"] or row["usename"], row["state"] or None
+    return describe_session(row["pid"], name, state, row["seconds"], row["lock"], where)
 
 
 def _holders_on_nodes(connection: Connection, relid: int) -> Sequence[RowMapping]:
@@ -76,14 +73,12 @@ def deadlock_party(connection: Connection, error: BaseException) -> str:
     if not numbers:
         return "another session"
     rows = execute(connection, statement("parties", pids=f"ARRAY[{numbers}]::pg_catalog.int4[]")).all()
-    waits = {None: "", "advisory": ", waiting for an advisory lock"}
-    return (
-        "; ".join(
-            f"pid {row.pid} ({row.name}, {row.state}{waits.get(row.lock, f', waiting for a lock ({row.lock})')})"
-            for row in rows
-        )
-        or f"a session that has ended (pid {numbers})"
-    )
+    waits = {None: "", "advisory": "waiting for an advisory lock"}
+    parties = [
+        describe_session(row.pid, row.name, row.state, more=waits.get(row.lock, f"waiting for a lock ({row.lock})"))
+        for row in rows
+    ]
+    return "; ".join(parties) or f"a session that has ended (pid {numbers})"
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 from dupe_audit.preflight.catalog_checks import beside
 from dupe_audit.preflight.failing import failures
+from dupe_audit.preflight.index_trial import try_index
 from dupe_audit.preflight.inspect import blockers, judge, preflight
 from dupe_audit.preflight.server import server_findings
-from dupe_audit.preflight.trial import try_index
 
 __all__ = ["beside", "blockers", "failures", "judge", "preflight", "server_findings", "try_index"]

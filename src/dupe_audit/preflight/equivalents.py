@@ -13,7 +13,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import aliased, is_same
-from dupe_audit.postgres.named import named_key
+from dupe_audit.postgres.index_key import named_key
 from dupe_audit.preflight.index_advice import advice_if_partial
 from dupe_audit.statements import statement
 

@@ -15,8 +15,8 @@ from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.missing_table import missing_table
 from dupe_audit.postgres.session import snapshot, step
 from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.catalog_checks import catalog_findings, countable
@@ -109,7 +109,7 @@ def _count_insnapshot(
     """Return the report from the snapshot of the open transaction."""
     match = catalog.find(connection, key)
     if match is None:
-        return DuplicateReport(key=key, counts=None, findings=(absent_table(connection, key),))
+        return DuplicateReport(key=key, counts=None, findings=(missing_table(connection, key),))
     key, relation = match
     findings = catalog_findings(connection, key, relation, rule)
     if not countable(findings):
@@ -195,7 +195,7 @@ def judge(
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
-            return [absent_table(connection, key)]
+            return [missing_table(connection, key)]
         key, relation = match
         first = _preliminary_findings(connection, key, relation, rule)
         findings = first or catalog_findings(connection, key, relation, rule)

@@ -13,8 +13,8 @@ BEGIN
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_amend_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch, 'low', v_low, 'high', v_high)) INTO v_row;
     IF v_row.judged <> v_row.changed OR v_row.changed <> v_row.archived THEN
-        RAISE EXCEPTION 'dupe-audit: update-trigger: extras checked: %, changed: %, archived: %; the batch was rolled back. A trigger on the table suppresses updates.',
-            v_row.judged, v_row.changed, v_row.archived;
+        RAISE EXCEPTION 'dupe-audit: update-trigger: extras checked: %, changed: %, archived: %; the batch was rolled back. A trigger on % suppresses updates. What to do: docs/reference/findings/update-trigger.md',
+            v_row.judged, v_row.changed, v_row.archived, v_holes ->> 'table';
     END IF;
     IF v_row.still_extras > 0 THEN
         RAISE EXCEPTION 'dupe-audit: amendment-incomplete: after amendment, extras of % are still duplicates of their survivor (extras: %); the batch was rolled back. What to do: docs/reference/findings/amendment-incomplete.md',

@@ -29,7 +29,11 @@ DECLARE
     v_average double precision;
     v_fastest double precision;
     v_fewer_help boolean;
-    v_fitting bigint;{declared}
+    v_fitting bigint;
+    v_schema pg_catalog.text;
+    v_table pg_catalog.text;
+    v_column pg_catalog.text;
+    v_constraint pg_catalog.text;
 BEGIN
     {opening};
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -60,12 +64,28 @@ BEGIN
             v_disturbed := false;
             BEGIN
                 v_gone := pg_temp.dupe_audit_batch(v_run, v_holes, v_fks, v_low, v_high, v_where_staged);
-            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN{lacking}
+            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN
+                IF {changes_rows} THEN
+                    -- A foreign key of the table forbids a new value. Children fail with the same SQLSTATE, and the server always names the child's table.
+                    GET STACKED DIAGNOSTICS v_schema = SCHEMA_NAME, v_table = TABLE_NAME, v_constraint = CONSTRAINT_NAME;
+                    IF pg_catalog.format('%I.%I', v_schema, v_table) = v_holes ->> 'table' AND NOT EXISTS (
+                            SELECT FROM pg_catalog.jsonb_array_elements(v_fks) AS f
+                            WHERE (f ->> 'child', f ->> 'constraint_name') = (v_holes ->> 'table', v_constraint)) THEN
+                        PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, NULL);
+                    END IF;
+                END IF;
                 -- In the middle of the batch others moved a row to another partition, or added a child.
                 IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> {serialization_failure} THEN
                     RAISE;
                 END IF;
-                v_disturbed := true;{failing}
+                v_disturbed := true;
+            WHEN data_exception OR integrity_constraint_violation OR with_check_option_violation OR program_limit_exceeded OR out_of_memory THEN
+                IF {changes_rows} THEN
+                    -- The server's message would contain the value.
+                    GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_column = COLUMN_NAME;
+                    PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, v_column);
+                END IF;
+                RAISE;
             END;
             COMMIT;
             IF v_disturbed THEN

@@ -70,18 +70,19 @@ BEGIN
             INTO v_children, v_unlinked;
         v_any_child := v_any_child OR v_children > 0;
         IF v_children > 0 AND ({on_reference} = 'refuse' OR v_row.cannot IS NOT NULL OR v_unlinked > 0) THEN
-            RAISE EXCEPTION 'dupe-audit: %: rows of % (%, ON DELETE %) reference extras (rows: %)%; no directive has changed anything',
+            RAISE EXCEPTION 'dupe-audit: %: rows of % (%, ON DELETE %) reference extras (rows: %)%; no directive has changed anything. What to do: docs/reference/findings/%.md',
                 CASE {on_reference} WHEN 'refuse' THEN 'foreign-key-references' ELSE 'cannot-repoint' END,
                 v_row.child, v_row.constraint_name, v_row.on_delete, v_children,
                 CASE WHEN {on_reference} = 'refuse' THEN ''
-                     ELSE ': ' || coalesce(v_row.cannot, 'the survivors of some have no value in the referenced columns') END;
+                     ELSE ': ' || coalesce(v_row.cannot, 'the survivors of some have no value in the referenced columns') END,
+                CASE {on_reference} WHEN 'refuse' THEN 'foreign-key-references' ELSE 'cannot-repoint' END;
         END IF;
     END LOOP;
     IF v_any_child THEN
         FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
             FOR v_index IN EXECUTE v_row.query LOOP
                 IF v_index.rows > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %); no directive has changed anything',
+                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %); no directive has changed anything. What to do: docs/reference/findings/repoint-collision.md',
                         v_row.child, v_index.name, v_index.rows;
                 END IF;
             END LOOP;

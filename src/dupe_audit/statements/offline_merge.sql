@@ -10,8 +10,8 @@ BEGIN
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_merge_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch, 'first_id', v_first_id)) INTO v_row;
     IF v_row.judged <> v_row.changed OR v_row.changed <> v_row.archived THEN
-        RAISE EXCEPTION 'dupe-audit: update-trigger: survivors to change: %, changed: %, archived: %; the batch was rolled back. A trigger on the table suppresses updates.',
-            v_row.judged, v_row.changed, v_row.archived;
+        RAISE EXCEPTION 'dupe-audit: update-trigger: survivors to change: %, changed: %, archived: %; the batch was rolled back. A trigger on % suppresses updates. What to do: docs/reference/findings/update-trigger.md',
+            v_row.judged, v_row.changed, v_row.archived, v_holes ->> 'table';
     END IF;
     IF v_row.other_keys > 0 THEN
         RAISE EXCEPTION 'dupe-audit: column-not-changeable: the merge changes the key of survivors of % (survivors: %); the batch was rolled back. What to do: docs/reference/findings/column-not-changeable.md',

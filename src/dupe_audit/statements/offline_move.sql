@@ -34,7 +34,7 @@ BEGIN
             ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
             EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
             IF v_row.found <> v_row.pointed OR v_row.pointed <> v_row.noted THEN
-                RAISE EXCEPTION 'dupe-audit: child-trigger: rows of % to point at a survivor: %, pointed: %; the batch was rolled back. A trigger on that table suppresses updates.',
+                RAISE EXCEPTION 'dupe-audit: child-trigger: rows of % to point at a survivor: %, pointed: %; the batch was rolled back. A trigger on that table suppresses updates. What to do: docs/reference/findings/child-trigger.md',
                     v_fk ->> 'child', v_row.found, v_row.pointed;
             END IF;
             UPDATE dupe_audit.child c SET moved = c.moved + v_row.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::pg_catalog.int4;
@@ -62,8 +62,8 @@ BEGIN
             v_leaving, v_result.judged;
     END IF;
     IF v_result.judged <> v_result.deleted OR v_result.deleted <> v_result.archived THEN
-        RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on the table suppresses deletes.',
-            v_result.judged, v_result.deleted, v_result.archived;
+        RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on % suppresses deletes. What to do: docs/reference/findings/delete-trigger.md',
+            v_result.judged, v_result.deleted, v_result.archived, v_holes ->> 'table';
     END IF;
     IF v_acting THEN
         SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;

@@ -18,7 +18,7 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
         IF v_row.divergent_groups > 0 THEN
             EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
-            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). Columns that differ, with the number of groups: %. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
+            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). Columns that differ, with the number of groups: %. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass. What to do: docs/reference/findings/divergent-duplicates.md',
                 v_holes ->> 'table', pg_catalog.array_to_string(v_rule.key_columns, ', '), coalesce(' WHERE ' || v_rule.predicate, ''),
                 v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
                 coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
@@ -31,15 +31,16 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: %: rows of % (%, ON DELETE %) reference extras (rows: %)%',
                 CASE v_rule.on_reference WHEN 'refuse' THEN 'foreign-key-references' ELSE 'cannot-repoint' END,
                 v_fk ->> 'child', v_fk ->> 'constraint_name', v_fk ->> 'on_delete', v_children,
-                CASE WHEN v_rule.on_reference = 'refuse' THEN ''
-                     ELSE ': ' || coalesce(v_fk ->> 'cannot', 'the survivors of some have no value in the referenced columns') END;
+                CASE WHEN v_rule.on_reference = 'refuse' THEN '. What to do: docs/reference/findings/foreign-key-references.md'
+                     ELSE ': ' || coalesce(v_fk ->> 'cannot', 'the survivors of some have no value in the referenced columns')
+                          || '. What to do: docs/reference/findings/cannot-repoint.md' END;
         END IF;
     END LOOP;
     IF v_any_child THEN
         FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
             FOR v_index IN EXECUTE v_row.query LOOP
                 IF v_index.rows > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %)',
+                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %). What to do: docs/reference/findings/repoint-collision.md',
                         v_row.child, v_index.name, v_index.rows;
                 END IF;
             END LOOP;

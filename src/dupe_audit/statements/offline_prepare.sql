@@ -13,7 +13,7 @@ BEGIN
     v_relid := (SELECT ({run_relation}) FROM dupe_audit.run r WHERE r.id = v_run);
     PERFORM pg_temp.dupe_audit_trust(v_relid, v_run);
     IF v_rule.keep IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
+        RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key. What to do: docs/reference/findings/duplicates.md', v_relid::pg_catalog.regclass;
     END IF;
     IF (coalesce(v_rule.exact, 'archive'), v_rule.divergent = 'amend', pg_catalog.cardinality(v_rule.merged_columns) > 0) IS DISTINCT FROM ({exact}, {amends_divergent}, {merges}) THEN
         RAISE EXCEPTION 'dupe-audit: the rule of run % is not the one of this part of the script; execute the script again from its beginning, with psql -v ON_ERROR_STOP=1', v_run;

@@ -47,7 +47,10 @@ BEGIN
         LOOP
             PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({newest_first}) AS planner(name, value);
             EXECUTE pg_temp.dupe_audit_fill({t_restore_window}, v_holes || pg_catalog.jsonb_build_object(
-                'below', v_below, 'batch_size', {batch_size}, 'of_batch', {of_batch})) INTO v_low, v_high, v_size;
+                'below', v_below, 'batch_size', {batch_size}, 'of_batch',
+                -- A row can be changed in several batches, so the batches are undone one by one.
+                CASE WHEN {images} AND v_holes ? 'after' THEN pg_catalog.format('dupe_audit_id > (%s)', pg_temp.dupe_audit_fill({t_before_batch},
+                    v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END)) INTO v_low, v_high, v_size;
             PERFORM pg_catalog.set_config(planner.name, 'on', true) FROM ({newest_first}) AS planner(name, value);
             EXIT WHEN v_size = 0;
             v_batch := (SELECT coalesce(pg_catalog.max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
@@ -73,7 +76,11 @@ BEGIN
             END;
             v_refused_rows := v_refused_rows + v_size - v_restored - v_reverted;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run.id, 'batch', v_batch,
-                'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored - v_reverted));{record_images}
+                'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored - v_reverted));
+            IF {images} THEN
+                EXECUTE pg_temp.dupe_audit_fill({t_record_images}, pg_catalog.jsonb_build_object(
+                    'run', v_run.id, 'batch', v_batch, 'amended', 0, 'merged', 0, 'reverted', v_reverted));
+            END IF;
             v_below := v_low;
             COMMIT;
         END LOOP;
@@ -111,11 +118,11 @@ BEGIN
         COMMIT;
     END LOOP;
     IF v_refused_children > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: children-not-returned: children still point at the survivors (children: %); column dupe_audit_problem of the tables dupe_audit.children_%_* gives the reason for each',
+        RAISE EXCEPTION 'dupe-audit: children-not-returned: children still point at the survivors (children: %); column dupe_audit_problem of the tables dupe_audit.children_%_* gives the reason for each. Remove the cause, then execute this script again',
             v_refused_children, v_run.id;
     END IF;
     IF v_refused_rows > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: rows-not-restored: rows stay in % (rows: %); its column dupe_audit_problem gives the reason for each', v_archive, v_refused_rows;
+        RAISE EXCEPTION 'dupe-audit: rows-not-restored: rows stay in % (rows: %); its column dupe_audit_problem gives the reason for each. What to do: docs/reference/findings/rows-not-restored.md', v_archive, v_refused_rows;
     END IF;
     -- Again: the archive may have changed in the meantime.
     PERFORM * FROM pg_temp.dupe_audit_undo();

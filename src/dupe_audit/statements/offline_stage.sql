@@ -24,7 +24,18 @@ BEGIN
         'rows', pg_catalog.format('(SELECT pg_catalog.count(*) FROM ONLY %s)', v_holes ->> 'table')));
     COMMIT;
     IF v_extras > 0 THEN
-        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({batching}) AS planner(name, value);{judgements}
+        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({batching}) AS planner(name, value);{preparations}
+        IF {archives} THEN
+            BEGIN
+                PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks);
+            EXCEPTION WHEN OTHERS OR assert_failure THEN
+                -- The server's message about a key can contain a value of a row.
+                IF NOT pg_catalog.starts_with(SQLERRM, 'dupe-audit: ') THEN
+                    PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '');
+                END IF;
+                RAISE;
+            END;
+        END IF;{trials}
     END IF;
 END
 $stage$

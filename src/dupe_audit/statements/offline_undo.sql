@@ -62,15 +62,15 @@ BEGIN
     v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run);
     IF pg_catalog.to_regclass(v_archive) IS NULL THEN
         IF v_row.archived + v_row.amended + v_row.merged > v_row.restored + v_row.reverted + v_row.erased THEN
-            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged. This directive changed nothing.', v_archive, v_run;
+            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged. This directive changed nothing. What to do: docs/reference/findings/archive-missing.md', v_archive, v_run;
         END IF;
         RETURN;
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments}, pg_catalog.jsonb_build_object(
         'relid', v_relid, 'archive', pg_catalog.quote_literal(v_archive), 'run', v_run)) INTO v_found;
     IF v_found.gone IS NOT NULL OR v_found.retyped IS NOT NULL THEN
-        RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored. This directive changed nothing.',
-            v_table, coalesce(v_found.gone, 'none'), coalesce(v_found.retyped, 'none'), v_archive;
+        RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored. This directive changed nothing. Change the table back, or move the rows by hand from %.',
+            v_table, coalesce(v_found.gone, 'none'), coalesce(v_found.retyped, 'none'), v_archive, v_archive;
     END IF;
     IF v_found.moved IS NOT NULL THEN
         RAISE EXCEPTION 'dupe-audit: columns % of % are at other positions than when run % archived its rows: columns were renamed, so values could be restored to the wrong one. This directive changed nothing. Rename them back; or, if each still means what its name says: UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = %;',

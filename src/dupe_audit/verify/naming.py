@@ -13,7 +13,7 @@ from dupe_audit.model import Expression, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.named import named_key
+from dupe_audit.postgres.index_key import named_key
 from dupe_audit.statements import statement
 from dupe_audit.verify.report import missing, verify_as
 

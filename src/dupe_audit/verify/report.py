@@ -11,10 +11,10 @@ from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, missing_column, quantity
 from dupe_audit.model import IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.amcheck import compare_with_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.missing_table import missing_table
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, sqlstate
 from dupe_audit.statements import statement
@@ -54,7 +54,7 @@ def verify_as(
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
-            return _uncounted(key, None, [absent_table(connection, key)])
+            return _uncounted(key, None, [missing_table(connection, key)])
         key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
         if state and is_its_own:

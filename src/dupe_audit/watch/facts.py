@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dupe_audit.findings import describe_session
 from dupe_audit.model import RunState
 
 #: what a session does with a table; "preparing" is everything between two other phases
@@ -32,9 +33,7 @@ class Blocker:
     def __str__(self) -> str:
         if self.pid is None:
             return f"prepared transaction {self.name!r}" if self.name else "a prepared transaction (pg_prepared_xacts)"
-        open_for = "" if self.seconds is None else f"open for {self.seconds:,.0f} s"
-        parts = [self.name or "no name", self.state or "state hidden", open_for, self.lock or ""]
-        return f"pid {self.pid} ({', '.join(part for part in parts if part)})"
+        return describe_session(self.pid, self.name, self.state or None, self.seconds, self.lock or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

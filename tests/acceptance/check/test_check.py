@@ -47,7 +47,7 @@ def test_a_refusal_that_the_revision_asks_for_does_not_fail(orders, failing):
     report = orders.check()
     [filled] = report.filled
     assert [] == failing(report), report
-    assert ["refused-as-told"] == [result.finding.id for result in report.findings if result.rule == "round-trip"]
+    assert ["refused-as-configured"] == [result.finding.id for result in report.findings if result.rule == "round-trip"]
     assert 0 == filled.divergent
     assert filled.exact > 0
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from dupe_audit.checks.evidence import Evidence, table_named
-from dupe_audit.checks.models.included import Included
+from dupe_audit.checks.models.filters import Included
 from dupe_audit.checks.models.keys import ModelKey, keys_of
 from dupe_audit.checks.report import Place, ReportedFinding
 from dupe_audit.findings import CheckId, finding

@@ -48,7 +48,7 @@ def _upgraded(trip: SeededTrip) -> Iterator[ReportedFinding]:
     if trip.not_filled:
         yield _result("not-seeded", trip, trip.not_filled)
     for refusal in trip.refusals:
-        yield _result("refused-as-told", trip, refusal.reason)
+        yield _result("refused-as-configured", trip, refusal.reason)
     failure = trip.upgrade_failure
     if failure is None:
         if trip.unproven:

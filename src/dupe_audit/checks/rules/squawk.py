@@ -20,7 +20,7 @@ from dupe_audit.findings import finding
 RULE = "squawk"
 
 #: seconds allowed for one revision, which normally takes a few hundredths of a second
-PATIENCE = 60
+TIMEOUT = 60
 
 #: a constraint for which PostgreSQL has no NOT VALID; it has it only for foreign keys and checks
 _NO_NOT_VALID = re.compile(
@@ -139,7 +139,7 @@ def _lint(script: bytes) -> list[_Problem]:
         raise DupeAuditError(f"{missing()}")
     try:
         done = subprocess.run(
-            [path, "--reporter", "json"], input=script, capture_output=True, timeout=PATIENCE, check=False
+            [path, "--reporter", "json"], input=script, capture_output=True, timeout=TIMEOUT, check=False
         )
         lines = [0, *(newline.end() for newline in re.finditer(rb"\n", script))]
         return [

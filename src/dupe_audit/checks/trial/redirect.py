@@ -67,7 +67,7 @@ def redirected(url: str) -> Iterator[None]:
         if name != target.database:
             connection.close()
             raise DupeAuditError(
-                "The project's env.py opens its connection itself (creator=…), not to the scratch database. "
+                "The project's env.py opens its own connection (creator=…), which is not to the scratch database. "
                 "Nothing was executed on it. Let env.py use create_engine(url) if DATABASE_URL is set."
             )
 

@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import EmptyTrip, Failure, SeededTrip
 from dupe_audit.checks.tracing.trace import tracing
-from dupe_audit.checks.trial.chosen import tables_to_try
 from dupe_audit.checks.trial.empty_trips import apply_unchecked
-from dupe_audit.checks.trial.implied import implies
+from dupe_audit.checks.trial.implication import implies
 from dupe_audit.checks.trial.migrate import EnvOptions, Runner
 from dupe_audit.checks.trial.project import Project
 from dupe_audit.checks.trial.scratch import Scratch
 from dupe_audit.checks.trial.suggest import suggestion
+from dupe_audit.checks.trial.tables_to_try import tables_to_try
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import FindingId, quantity

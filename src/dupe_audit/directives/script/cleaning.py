@@ -73,32 +73,31 @@ def cleanup_procedure(
 
 
 def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
-    judgements = []
+    preparations, trials = [], []
     if rule.divides:
-        judgements += [_execute_filled("add_amend_column"), _execute_filled("stage_divergent")]
+        preparations += [_execute_filled("add_amend_column"), _execute_filled("stage_divergent")]
     if rule.amends:
         continues = "(v_holes ->> 'continues')::pg_catalog.bool"
-        judgements += [f"IF {continues} THEN {_execute_filled('continue_numbers')}; END IF"]
-    judgements += ["PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, v_holes ->> 'stage')"]
+        preparations += [f"IF {continues} THEN {_execute_filled('continue_numbers')}; END IF"]
+    preparations += ["PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, v_holes ->> 'stage')"]
     if rule.merges:
         survivors = f"pg_temp.dupe_audit_fill({quoted('staged_survivors')}, v_holes)"
-        judgements += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
-    if rule.exact == "archive":
-        judgement = "PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"
-        judgements += [statement("offline_judge_keys", judgement=judgement)]
+        preparations += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
     # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     one_snapshot = ["COMMIT", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
     if rule.amends:
-        judgements += [*one_snapshot, "v_holes := pg_temp.dupe_audit_try_amending(v_run, v_holes, v_extras)", "COMMIT"]
+        trials += [*one_snapshot, "v_holes := pg_temp.dupe_audit_try_amending(v_run, v_holes, v_extras)", "COMMIT"]
     if rule.merges:
         tried = "PERFORM pg_temp.dupe_audit_try_changes(v_run, false, v_holes, v_extras)"
-        judgements += [*one_snapshot, tried, "COMMIT"]
+        trials += [*one_snapshot, tried, "COMMIT"]
     return with_templates(
         "offline_stage",
         recorded=quoted("record_leaf_ranking" if tree else "record_ranking"),
         sequential=sequential,
         batching=settings_sql(BATCHING),
-        judgements=lines(judgements, indent=8),
+        archives=literal(rule.exact == "archive"),
+        preparations=lines(preparations, indent=8),
+        trials=lines(trials, indent=8),
     )
 
 
@@ -149,9 +148,7 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         outcome=rule.outcome,
         and_settled=settled if rule.amends else "",
         amend_again=amend_again if rule.amends else "",
-        declared=lines(["v_schema text", "v_table text", "v_constraint text"] if rule.changes_rows else []),
-        lacking=lines([template("offline_blame_change")] if rule.changes_rows else [], indent=16),
-        failing=lines([template("offline_blame_value")] if rule.changes_rows else [], indent=12),
+        changes_rows=literal(rule.changes_rows),
         whole_groups=lines(whole_groups, indent=12),
         where_staged=literal(WHERE_STAGED),
         anywhere=literal(ANYWHERE),

@@ -10,7 +10,6 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import undo_function
 from dupe_audit.directives.script.quoting import (
     constraint_exists,
-    lines,
     one_line,
     table_sql,
     with_templates,
@@ -20,6 +19,12 @@ from dupe_audit.model import LONGEST_TIMEOUT, BuildRule, CleanupRule, UniqueKey,
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
 from dupe_audit.statements import ident, literal, statement
+
+#: an index of a partitioned table cannot be dropped concurrently; of another table it is left to the next statement
+_DROP_OF_TREE = (
+    "EXECUTE (SELECT 'DROP INDEX ' || d.qualified_name FROM pg_temp.dupe_audit_droppable_index(false) AS d "
+    "WHERE d.droppable)"
+)
 
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
@@ -77,7 +82,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
         script.write(_record_index(key))
         relid = catalog.relid_sql(key)
         is_gone = f"({statement('offline_no_tree_index', relid=relid)})"
-        script.retried(statement("offline_drop_tree_index"), is_gone, relid, rule)
+        script.retried(_DROP_OF_TREE, is_gone, relid, rule)
         script.line("SELECT droppable FROM pg_temp.dupe_audit_droppable_index(false) \\gset dupe_audit_")
         script.line("\\endif")
         script.line("\\if :dupe_audit_droppable")
@@ -113,13 +118,11 @@ def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
         script.settings()
         relid = catalog.relid_sql(key)
         undo_function(script, key, ledger.to_restore("v_relid", key, revision=undone.revision), undone)
-        revert, of_batch, record_images = "", "'true'", ""
+        revert = ""
         if undone.images:
             if script.needs_part("revert"):
                 script.write(with_templates("offline_revert", run_relation=literal(statement("run_relation"))))
             revert = "\n    v_reverted := pg_temp.dupe_audit_revert(v_part);"
-            of_batch = with_templates("offline_in_its_batch")
-            record_images = lines([with_templates("offline_record_reverted")], indent=12)
         script.write(with_templates("offline_put", revert=revert))
         script.write(
             with_templates(
@@ -127,8 +130,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
                 relid=relid,
                 batch_size=str(rule.batch_size),
                 newest_first=settings_sql(NEWEST_FIRST),
-                of_batch=of_batch,
-                record_images=record_images,
+                images=literal(undone.images),
                 set_restored=statement("set_state", run="v_run.id", state=literal("restored")),
                 moved_children=ledger.moved_children_sql("v_run.id"),
                 references=statement("references", relid=f"({relid})"),

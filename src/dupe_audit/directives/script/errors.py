@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dupe_audit.directives.script.quoting import quoted
 from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION, QUOTES_VALUES, UNDEFINED_OBJECT
+from dupe_audit.preflight.index_trial import OF_ANY_ROW, OF_THE_INDEX, OF_THE_PATH
 from dupe_audit.preflight.search_path import RESTRICTED_FROM
-from dupe_audit.preflight.trial import OF_ANY_ROW, OF_THE_INDEX, OF_THE_PATH
 from dupe_audit.statements import literal, text_array
 
 

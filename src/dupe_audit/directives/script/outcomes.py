@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Hashable
 
+from dupe_audit.cleanup.change_trial import MOST_FAILURES
 from dupe_audit.cleanup.changes import MOST_COLLISIONS, REASONS
-from dupe_audit.cleanup.trial import MOST_FAILURES
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
 from dupe_audit.findings import CATALOGUE

@@ -121,5 +121,4 @@ def parts_of_run(column: str, expressions: str, *, without: bool = False) -> str
 
 def lines(statements: Iterable[str], *, indent: int = 4) -> str:
     """Return statements for the end of a line of a procedure, each on its own line."""
-    start = f"\n{' ' * indent}"
-    return "".join(start + each.replace("\n", start) + ";" for each in statements)
+    return "".join(f"\n{' ' * indent}{each};" for each in statements)

@@ -12,7 +12,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement
 
 
-def absent_table(connection: Connection, key: UniqueKey, *, subject: str | None = None) -> Finding:
+def missing_table(connection: Connection, key: UniqueKey, *, subject: str | None = None) -> Finding:
     """Return the finding that the key's table does not exist, with tables of its schema that have a similar name.
 
     Args:

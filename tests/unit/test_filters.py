@@ -2,7 +2,7 @@
 
 import logging
 
-from dupe_audit.checks.models.included import Included
+from dupe_audit.checks.models.filters import Included
 
 
 def test_alembic_announces_nothing_while_the_filters_are_prepared(caplog):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.checks.trial.implied import implies
+from dupe_audit.checks.trial.implication import implies
 from dupe_audit.schema.facts import Index
 
 

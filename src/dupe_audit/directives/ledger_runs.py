@@ -15,7 +15,7 @@ from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.named import named_key
+from dupe_audit.postgres.index_key import named_key
 
 #: why the ledger must have a run
 NO_RUN = "the upgrade of this revision always opens one, even for a table without duplicates"
@@ -90,7 +90,7 @@ def kept_constraints(
         return []  # it exists, or an attempt that was interrupted has dropped it
     return [
         f"{relation.name} has no constraint {name}. Run {run.id} of this revision enforces {run.constraint_name}, "
-        "which downgrade() does not drop. Name it in op.drop_unique_constraint_online()."
+        f"which downgrade() does not drop. Name {run.constraint_name} in op.drop_unique_constraint_online()."
         for run in runs
         if run.state == "enforced"
         and run.revision == revision

@@ -8,8 +8,8 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
+from dupe_audit.cleanup.change_trial import try_changes
 from dupe_audit.cleanup.horizon import key_hash
-from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.findings import Finding
 from dupe_audit.ledger import RecordedRun
