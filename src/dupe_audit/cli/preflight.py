@@ -241,15 +241,9 @@ def _with_revision(finding: Finding, revision: str) -> Finding:
 
 def _judged(unseen: tuple[Unseen, ...], accept: tuple[str, ...]) -> tuple[Unseen, ...]:
     """Make a warning of each error that the command line accepts."""
-    return tuple(
-        replace(
-            each,
-            findings=tuple(
-                replace(finding, severity="warning")
-                if finding.id in accept and finding.severity == "error"
-                else finding
-                for finding in each.findings
-            ),
-        )
-        for each in unseen
-    )
+
+    def judged(finding: Finding) -> Finding:
+        accepted = finding.id in accept and finding.severity == "error"
+        return replace(finding, severity="warning") if accepted else finding
+
+    return tuple(replace(each, findings=tuple(map(judged, each.findings))) for each in unseen)
