@@ -73,12 +73,16 @@ def passes(
         if handled:
             patience.restart()
         elif patience.exhausted:
-            raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.outcome} within "
-                f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
-                "or other sessions add such rows, or move extras to other partitions, in the middle of every batch. "
-                f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "
-                "Wait for them or end them, then run the same command again: it continues where it stopped."
-            )
+            raise _spared_too_long(work, spared)
         else:
             patience.pause()
+
+
+def _spared_too_long(work: CleanupWork, spared: int) -> Blocked:
+    return Blocked(
+        f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.outcome} within "
+        f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
+        "or other sessions add such rows, or move extras to other partitions, in the middle of every batch. "
+        f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "
+        "Wait for them or end them, then run the same command again: it continues where it stopped."
+    )

@@ -127,17 +127,7 @@ class Declarations:
             except WrongUsage as error:
                 reason = str(error)
             else:
-                yield DeclaredKey(
-                    revision=enforced.revision,
-                    key=key,
-                    rule=enforced.rule,
-                    plain=plain is not None,
-                    primary=plain is not None and plain.primary,
-                    concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
-                    accepted=self._accepted.get(enforced.revision, frozenset()),
-                    followed=not table.unclear,
-                    is_for_schema=enforced.is_for_schema,
-                )
+                yield self._declared(enforced, key, table)
                 return
         sql = f": {_shortened(enforced.plain.sql)}" if enforced.plain else ""
         subject = f"{enforced.revision} declares on {schema}.{table_name}; {reason}{sql}"
@@ -153,6 +143,20 @@ class Declarations:
                 columns=columns,
                 constraint=name,
             ),
+        )
+
+    def _declared(self, enforced: Enforced, key: UniqueKey, table: TrackedTable) -> DeclaredKey:
+        plain = enforced.plain
+        return DeclaredKey(
+            revision=enforced.revision,
+            key=key,
+            rule=enforced.rule,
+            plain=plain is not None,
+            primary=plain is not None and plain.primary,
+            concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
+            accepted=self._accepted.get(enforced.revision, frozenset()),
+            followed=not table.unclear,
+            is_for_schema=enforced.is_for_schema,
         )
 
     def _not_examined(self, revision: str, subject: str, *, last: bool, unseen: Unseen | None = None) -> None:

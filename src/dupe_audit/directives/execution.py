@@ -167,7 +167,7 @@ class Execution:
         """Return what this revision has left clean of a key."""
         return self.horizons.setdefault(_identity(key), Horizon())
 
-    def record(self, run_id: int, kind: str, text: str) -> None:
+    def note_run(self, run_id: int, kind: str, text: str) -> None:
         """Remember what a run has committed, for the account of a connection that can no longer be asked."""
         self.runs.setdefault(run_id, {})[kind] = text
 

@@ -62,7 +62,7 @@ class Mover:
             done = self._cleanup(key, rule, BuildRule(), name=self.execution.name_for(operation.key))
         latest = latest_run(connection, key)
         if latest and (outstanding := latest.run.outstanding):  # by an attempt before this one too
-            self.execution.record(latest.run.id, "moved", f"has {outstanding} of {key}")
+            self.execution.note_run(latest.run.id, "moved", f"has {outstanding} of {key}")
         log.info("%s: %s%s", key, _cleanup_summary(done, rule), _children(done["repointed"], "repointed"))
 
     def restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
@@ -165,9 +165,9 @@ class Mover:
         for batch in batches:
             done += Counter({field: getattr(batch, field) for field in _SUMMED})
             if restored := done["restored"] + done["reverted"]:
-                self.execution.record(batch.run_id, "moved", f"has restored {quantity(restored, 'row')} of {key}")
+                self.execution.note_run(batch.run_id, "moved", f"has restored {quantity(restored, 'row')} of {key}")
             elif moved := done_to_rows(archived=done["archived"], amended=done["amended"], merged=done["merged"]):
-                self.execution.record(batch.run_id, "moved", f"has {moved} of {key}")
+                self.execution.note_run(batch.run_id, "moved", f"has {moved} of {key}")
             if throttle.due():
                 log.info(
                     "run %d: %s of %s done, %s",

@@ -99,7 +99,7 @@ class Worker:
             )
         _verify(self.connection, key, self.options.work_mem)
         ledger.mark_enforced(self.connection, run_id, str(key.name))
-        self.execution.record(run_id, "enforced", f"enforces {key} as {key.name}")
+        self.execution.note_run(run_id, "enforced", f"enforces {key} as {key.name}")
 
     def _rename(self, key: UniqueKey, rule: BuildRule, retiring: tuple[DropUniqueConstraintOnlineOp, ...]) -> None:
         """Rename a constraint that this revision drops, if it is exactly what is to be created."""
