@@ -573,7 +573,6 @@ def test_foreign_keys_of_new_tables(project, sql):
     assert project.clean()
 
 
-@pytest.mark.thorough
 def test_dropped_tables_with_their_foreign_keys(project):
     """Tables are dropped before the key that they reference, and re-created after it."""
     project.generate(pets(models(UniqueConstraint("email", name="u"))))

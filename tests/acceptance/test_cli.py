@@ -472,7 +472,7 @@ def test_a_revision_that_cannot_be_loaded_is_named_with_its_line(dupe_audit, bro
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 @pytest.mark.parametrize("form", ["text", "json", "markdown"])
-@pytest.mark.thorough
+@pytest.mark.representatives("json-latin-1")
 def test_output_in_another_encoding_ends_without_a_traceback(dupe_audit, environment, agent_actions, encoding, form):
     """Where the terminal or the pipe is not UTF-8, the report is printed without the characters that it lacks."""
     environment["PYTHONIOENCODING"] = encoding

@@ -252,7 +252,6 @@ def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psyco
     assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))
 
 
-@pytest.mark.thorough
 def test_restore_names_the_constraint_that_it_does_not_create_again(sql, project):
     """Restoring a run whose constraint replaced another says that the old one stays dropped, and what undoes both."""
     sql(TABLE)

@@ -364,7 +364,6 @@ def test_script_without_changes_needs_no_trigger_of_updates_accepted(project, ps
     assert (0, [(1,), (2,), (4,)]) == (done.returncode, sql("SELECT id FROM city ORDER BY id")), done.stderr
 
 
-@pytest.mark.thorough
 def test_script_without_parts_for_changes_does_not_undo_a_run_that_has_them(project, psql, sql):
     """If upgrade() no longer amends, the downgrade's script refuses a run that did, and changes nothing."""
     sql(MIXED.rows)
@@ -460,7 +459,6 @@ def test_script_amends_a_duplicate_that_arrives_before_the_build(project, psql, 
     assert (0, [*RENAME.left, (9, "bob-2")]) == (done.returncode, sql(RENAME.query)), done.stderr
 
 
-@pytest.mark.thorough
 def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
     """New values that collide again and again stop the script after a bounded number of passes, with what to do."""
     sql(RENAME.rows)

@@ -118,7 +118,7 @@ def test_script_locations(project, sql, location):
 
 @pytest.mark.thorough
 def test_another_section_of_the_config(project, sql):
-    """With -n, location and URL come from that section; one that does not exist is wrong usage."""
+    """With -n, location and URL come from that section."""
     project.init()
     ini = project.directory / "alembic.ini"
     ini.write_text(ini.read_text().replace("[alembic]", "[orders]"))
@@ -128,6 +128,11 @@ def test_another_section_of_the_config(project, sql):
     project.revision("0002", *UP)
     del project.environment["DATABASE_URL"]
     walk(project, lambda: project.alembic("-n", "orders", "upgrade", "head"), options=("-n", "orders"))
+
+
+def test_a_section_that_cannot_be_used_is_wrong_usage(project):
+    """With -n, a section that does not exist is wrong usage, and so is check, which reads [alembic] only."""
+    project.init()
     project.environment["DATABASE_URL"] = "postgresql://localhost:1/none"
     assert "it does not take -n" in project.dupe_audit("-n", "orders", "check", code=2).stderr
     assert "has no section [nope]" in project.dupe_audit("-n", "nope", "verify", code=2).stderr

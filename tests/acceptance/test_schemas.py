@@ -230,7 +230,6 @@ def test_dirty_schema_that_comes_meanwhile_is_named(sql, tenants):
     assert "0001" == tenants.stamped
 
 
-@pytest.mark.thorough
 def test_schema_that_goes_meanwhile_is_left_out(sql, tenants, caplog):
     """A tenant that is dropped while others are worked on does not fail the upgrade; the log names it."""
     tenants.numbered(3)

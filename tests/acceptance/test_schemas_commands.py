@@ -158,7 +158,6 @@ def test_script_names_each_schema_of_a_list(sql, tenants, psql):
     assert "op.archive_duplicates(), revision 0002. A script cannot execute the schemas query" in output
 
 
-@pytest.mark.thorough
 def test_script_names_every_dirty_schema_before_it_changes_one(sql, tenants, psql):
     """A script judges all of its schemas before the first change, and stops with one error that names each refusal."""
     sql("CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('0001')")

@@ -1,5 +1,7 @@
 """Scripts of `alembic --sql` on a partitioned table: one that was not printed for it is refused; downgrades work."""
 
+import re
+
 import pytest
 
 TREE = """
@@ -52,7 +54,11 @@ def test_downgrade_script_of_a_tree(small_project, sql, psql, create, drop):
     code, output = small_project.run("upgrade", "head")
     assert code == 0, output
     assert before != sql(ROWS)
-    done = psql(small_project.script("downgrade", "0002:0001"))
+    script = small_project.script("downgrade", "0002:0001")
+    assert {"500ms"} == set(
+        re.findall(r"DO \$attach\$.+?'lock_timeout', '(\w+)'", script, re.DOTALL)
+    )  # all wait for it
+    done = psql(script)
     assert done.returncode == 0, done.stderr
     assert before == sql(ROWS)
     assert [] == sql("SELECT relname FROM pg_class WHERE relname ~ '^event_.*_(key|idx)$|^event_key$'")

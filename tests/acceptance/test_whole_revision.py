@@ -485,7 +485,7 @@ def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])
-@pytest.mark.thorough
+@pytest.mark.representatives("1")
 def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     """If rows cannot go back, the script of the downgrade keeps the version, even if psql continues after errors."""
     sql(TABLE)
@@ -561,7 +561,7 @@ WRONG_ROWS = {
 
 
 @pytest.mark.parametrize(("before", "later", "problem"), WRONG_ROWS.values(), ids=WRONG_ROWS)
-@pytest.mark.representatives("divergent")
+@pytest.mark.representatives("divergent", "referenced", "collision")
 def test_script_finds_what_refuses_a_second_table_before_the_first_row_moves(
     sql, project, psql, before, later, problem
 ):

@@ -351,7 +351,6 @@ def test_give_up_after_limits_the_whole_wait(sql, conn, table, psycopg_connect):
     assert sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq') AND indisready") == []
 
 
-@pytest.mark.thorough
 def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, connect):
     """A prepared transaction has no pid, so the error says that it is a prepared transaction."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:

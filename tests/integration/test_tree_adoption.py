@@ -1,6 +1,7 @@
 """Adopting the parts of a tree: what is never adopted, who waits, and which locks a downgrade before it takes."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import event
@@ -9,7 +10,7 @@ from dupe_audit.cleanup import batches, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.constraint.tree import Tree
 from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import DROP_LOCK_TIMEOUT, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.verify import verify
 from waiting import wait_for
 
@@ -133,6 +134,20 @@ def test_downgrade_is_one_statement(sql, conn, cleaned):
     event.listen(conn.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     drop(conn, KEY, BuildRule())
     assert [True] == ["public.t" in text for text in statements if "DROP CONSTRAINT" in text or "DROP INDEX" in text]
+    assert [] == sql(LEFT)
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(DROP_LOCK_TIMEOUT, "500ms"), ("100ms", "100ms")])
+def test_drop_of_an_index_keeps_the_tree_waiting_no_longer_than_of_a_constraint(sql, conn, cleaned, allowed, expected):
+    """The index of a tree cannot be dropped concurrently, so the limit for that does not apply; a shorter one does."""
+    key = replace(KEY, form="index")
+    enforce(conn, key, BuildRule())
+    statements = []
+    event.listen(conn.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    drop(conn, key, BuildRule(lock_timeout=allowed))
+    (place,) = (number for number, text in enumerate(statements) if "DROP INDEX" in text)
+    limits = [text for text in statements[:place] if "set_config('lock_timeout'" in text]
+    assert f"'{expected}'" in limits[-1]
     assert [] == sql(LEFT)
 
 

@@ -148,7 +148,6 @@ def test_window_gives_way_to_an_open_writer(sql, conn, table, race, caplog, psyc
     assert [(k, k) for k in range(1, 6)] == rows(sql)
 
 
-@pytest.mark.thorough
 def test_divergent_duplicates_are_refused_in_the_window_too(sql, conn, table, race, caplog):
     """A duplicate with other data that arrives before the writers are held is not archived, and stops the upgrade."""
 

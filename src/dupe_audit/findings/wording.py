@@ -44,9 +44,10 @@ def describe_session(
     """Return a session of another client as messages and logs name it, such as ``pid 4711 (app, active)``.
 
     Args:
-        name: its application, else its role; a role without ``pg_read_all_stats`` may see neither.
-        state: as in ``pg_stat_activity``; None if it may not be seen, empty to leave it out.
-        seconds: since its transaction began, if that is known.
+        name: its application, else its role; None if it has ended.
+        state: as in ``pg_stat_activity``; None if this role may not see it, because it lacks ``pg_read_all_stats``; empty
+            to leave it out.
+        seconds: since its transaction began; None where the state is hidden, or if that was not queried.
         more: what else is known, such as the lock that it holds.
         where: where it is, such as `` on db2:5432``.
     """

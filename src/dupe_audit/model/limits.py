@@ -1,4 +1,4 @@
-"""Every limit of a wait during a migration: how long a statement, a retry or a silent client may hold others up.
+"""The limits of waits during a migration: how long a statement, a retry or a silent client may hold others up.
 
 Durations are written as PostgreSQL reads them, such as ``500ms`` or ``10min``. What the owner of a revision can set has
 its default here; the other limits are fixed.
@@ -13,7 +13,7 @@ LOCK_TIMEOUT = "500ms"
 READ_LOCK_TIMEOUT = "5s"
 
 #: how long one attempt to drop an index or an archive may wait for a lock; no statement of the application waits behind
-#: it
+#: it, except on a partitioned table, where ``LOCK_TIMEOUT`` is the most
 DROP_LOCK_TIMEOUT = "5s"
 
 #: how long to wait for another session that is creating the ledger, which takes an instant

@@ -78,7 +78,7 @@ def preflight(
             return DuplicateReport(key=match[0], counts=None, findings=refused)
         try:
             with nullcontext() if match and match[1].is_tree else snapshot(connection, work_mem):
-                report = _count_insnapshot(connection, key, rule, accept=accept, details=details)
+                report = _count_in_snapshot(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
                 raise
@@ -103,7 +103,7 @@ def _search_path_findings(
     return [replace(problem, severity="warning") if enforced else problem for problem in problems]
 
 
-def _count_insnapshot(
+def _count_in_snapshot(
     connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: Details
 ) -> DuplicateReport:
     """Return the report from the snapshot of the open transaction."""

@@ -102,7 +102,7 @@ BEGIN
     -- If the only missing leaf was detached, the server notices at the next attach; a finished attach may be repeated.
     IF NOT (SELECT i.indisvalid FROM pg_temp.dupe_audit_parts(v_run) AS p JOIN pg_catalog.pg_index i ON i.indexrelid = p.own WHERE p.level = 0) THEN
         FOR v_part IN SELECT p.* FROM pg_temp.dupe_audit_parts(v_run) AS p WHERE p.level = 1 ORDER BY p.relid LIMIT 1 LOOP
-            PERFORM pg_catalog.set_config('lock_timeout', '5s', true);
+            PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
             EXECUTE pg_temp.dupe_audit_fill({t_attach_part}, pg_catalog.jsonb_build_object('index', v_part.parent_index, 'part', v_part.index));
         END LOOP;
     END IF;

@@ -118,7 +118,7 @@ BEGIN
         COMMIT;
     END LOOP;
     IF v_refused_children > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: children-not-returned: children still point at the survivors (children: %); column dupe_audit_problem of the tables dupe_audit.children_%_* gives the reason for each. Remove the cause, then execute this script again',
+        RAISE EXCEPTION 'dupe-audit: children-not-returned: children still point at the survivors (children: %); column dupe_audit_problem of the tables dupe_audit.children_%_* gives the reason for each. What to do: docs/reference/findings/children-not-returned.md',
             v_refused_children, v_run.id;
     END IF;
     IF v_refused_rows > 0 THEN

@@ -413,7 +413,6 @@ op.execute("CREATE EVENT TRIGGER sleep ON ddl_command_start WHEN TAG IN ('CREATE
 """
 
 
-@pytest.mark.thorough
 def test_an_interrupted_check_leaves_nothing(orders, sql):
     """Ctrl-C in the middle of a directive ends with exit code 130, no traceback, and no scratch database."""
     orders.add("a2", NEVER_BUILT)

@@ -1,4 +1,6 @@
-"""The temporary procedures of the script that clean a run, with the parts that its rule needs and no others.
+"""The temporary procedures of the script that clean a run, with the functions that its rule needs and no others.
+
+A branch that the rule does not need is ``IF false``.
 
 The script reads the catalog only when it is executed. So it contains the statements of the online way as templates,
 and a temporary function fills them from the catalog.

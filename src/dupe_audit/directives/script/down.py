@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alembic.operations import Operations
 
 from dupe_audit import ledger
@@ -15,7 +17,7 @@ from dupe_audit.directives.script.quoting import (
     with_templates,
 )
 from dupe_audit.directives.script.undone import Undone
-from dupe_audit.model import LONGEST_TIMEOUT, BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import LOCK_TIMEOUT, LONGEST_TIMEOUT, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
 from dupe_audit.statements import ident, literal, statement
@@ -82,7 +84,8 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
         script.write(_record_index(key))
         relid = catalog.relid_sql(key)
         is_gone = f"({statement('offline_no_tree_index', relid=relid)})"
-        script.retried(_DROP_OF_TREE, is_gone, relid, rule)
+        brief = replace(rule, lock_timeout=min(rule.lock_timeout, LOCK_TIMEOUT, key=milliseconds))
+        script.retried(_DROP_OF_TREE, is_gone, relid, brief)
         script.line("SELECT droppable FROM pg_temp.dupe_audit_droppable_index(false) \\gset dupe_audit_")
         script.line("\\endif")
         script.line("\\if :dupe_audit_droppable")
