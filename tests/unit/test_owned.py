@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 from owned import owned
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 #: prints its pid, and ignores the signals that a terminal or a polite end sends
 PROGRAM = "trap '' INT TERM; echo $$; exec sleep 600"
 
+#: waits in turns, because a signal that arrives just before a read is noticed only after it
 OWNER = """
-import sys
+import sys, time
 from owned import owned
 with owned(["/bin/sh", "-c", sys.argv[1]]):
-    sys.stdin.read()
+    while True:
+        time.sleep(0.1)
 """
 
 
@@ -50,5 +52,5 @@ def test_program_ends_with_its_owner(number):
         assert owner.stdout
         pid = int(owner.stdout.readline())
         owner.send_signal(number)
-        assert owner.wait() != 0
+        assert owner.wait(PATIENCE) != 0
         wait_for(lambda: is_gone(pid))

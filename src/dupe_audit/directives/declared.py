@@ -117,10 +117,9 @@ class Declarations:
             if is_null(enforced):
                 return
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
-        if last and not columns and not enforced.directive:
-            columns = (UNKNOWN,)  # it is recognised by its name
-        plain, reason = enforced.plain, None if last else uncountable(table, enforced)
-        if (columns or enforced.directive or (plain and plain.elements)) and reason is None:
+        columns = columns or ((UNKNOWN,) if last and not enforced.directive else ())  # it is recognised by its name
+        reason = None if last else uncountable(table, enforced)
+        if (columns or enforced.directive or (enforced.plain and enforced.plain.elements)) and reason is None:
             try:
                 named = name if last or not enforced.directive else str(enforced.directive.name)
                 key = _unique_key(enforced, schema, table_name, named, columns)
