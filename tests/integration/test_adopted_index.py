@@ -1,5 +1,6 @@
 """An index that existed before the upgrade exists again after the downgrade, whatever other revisions do to its key."""
 
+import re
 from typing import NamedTuple
 
 import pytest
@@ -257,6 +258,11 @@ def test_adopted_index_that_an_interrupted_drop_has_left_invalid_is_built_again(
     event.remove(engine, "before_cursor_execute", kill)
     # As DROP INDEX CONCURRENTLY leaves it.
     sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ux'::regclass")
+    statements = []
+    event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     execute(engine, 2, adopting("index"), "downgrade")
     assert before == sql(INDEXES)
     assert sql("SELECT obj_description('ux'::regclass)") == [("theirs",)]
+    (place,) = (number for number, text in enumerate(statements) if re.search("DROP INDEX (?!CONCURRENTLY)", text))
+    limits = [text for text in statements[:place] if "set_config('lock_timeout'" in text]
+    assert "'500ms'" in limits[-1]  # the application waits behind a drop that is not concurrent

@@ -19,7 +19,7 @@ from dupe_audit.constraint.names import (
 from dupe_audit.constraint.tree_dropping import drop_tree
 from dupe_audit.constraint.work import ConstraintWork, work_on
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
-from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.model import LOCK_TIMEOUT, BuildRule, Run, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
@@ -59,6 +59,10 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopt
             relation = catalog.still_named(connection, relation)
             run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
+            if key.form == "index":
+                # The rule's limit is for a concurrent drop, behind which nobody waits. Everything waits behind a drop
+                # that is not concurrent: of the index of a partitioned table, and of one that another replaces.
+                work = replace(work, lock_timeout=min(rule.lock_timeout, LOCK_TIMEOUT, key=milliseconds))
             if findings := inherited(name_owner(connection, relation, work.name), relation):
                 raise Refused(findings, lead="Nothing was dropped.")
             if relation.is_tree:

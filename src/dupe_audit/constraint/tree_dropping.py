@@ -13,7 +13,7 @@ from dupe_audit.constraint.index import drop_index
 from dupe_audit.constraint.names import has_constraint, name_owner, require_index
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.model import LOCK_TIMEOUT, Run, milliseconds
+from dupe_audit.model import Run
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import OUT_OF_MEMORY, sqlstate
 from dupe_audit.postgres.trees import Member, locks_to_drop, members
@@ -66,9 +66,6 @@ def _drop_root(work: ConstraintWork, marks: Sequence[str]) -> None:
         if work.key.form == "constraint"
         else statement("drop_index_at_once", index=work.index)
     )
-    if work.key.form == "index":
-        # The default is that of an index that is dropped concurrently, but behind this drop the whole tree waits.
-        work = replace(work, lock_timeout=min(work.lock_timeout, LOCK_TIMEOUT, key=milliseconds))
     try:
         work.execute_briefly(*marks, sql, action=f"drop {work.key.form} {work.name} of the whole tree")
     except DBAPIError as error:

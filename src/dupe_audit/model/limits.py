@@ -12,8 +12,8 @@ LOCK_TIMEOUT = "500ms"
 #: how long a read of ours may wait for a lock; no statement of the application waits behind it
 READ_LOCK_TIMEOUT = "5s"
 
-#: how long one attempt to drop an index or an archive may wait for a lock; no statement of the application waits behind
-#: it, except on a partitioned table, where ``LOCK_TIMEOUT`` is the most
+#: how long one attempt to drop an index or an archive may wait for a lock, if no statement of the application waits
+#: behind it
 DROP_LOCK_TIMEOUT = "5s"
 
 #: how long to wait for another session that is creating the ledger, which takes an instant
